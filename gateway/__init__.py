@@ -1,0 +1,1 @@
+"""The SMTP front, and the core that the workers and the webhook stand on."""

@@ -1,0 +1,1 @@
+"""Calls to the control plane of AWS: account, wiring, checks."""

@@ -1,0 +1,1 @@
+"""The `sesgate` command, one file a command group."""

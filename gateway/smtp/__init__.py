@@ -1,0 +1,1 @@
+"""The SMTP front: listeners, protocol, handler, policy, replies."""

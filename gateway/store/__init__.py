@@ -1,0 +1,1 @@
+"""The stores: all SQL and every transaction. Rows never leave."""

@@ -1,0 +1,1 @@
+"""The Celery workers: dispatcher, sending, feedback, housekeeping."""

@@ -1,0 +1,1 @@
+"""The Flask apps: the public webhook and the operator's app."""

@@ -1,0 +1,1 @@
+"""The operator's app, on a port of its own."""
