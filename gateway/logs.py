@@ -1,0 +1,78 @@
+"""Logging: a constant event name, the data in fields, and never the content of a mail."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_ADDRESS_FIELDS = ("address", "reverse_path", "forward_path", "recipient")
+
+
+def configure_logs(log_format: Literal["console", "json"], addresses: Literal["full", "domain", "none"]) -> None:
+    """Send every record, ours and the libraries', to standard error in one format."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _AddressFilter(addresses),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _escape_controls],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderer(log_format)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    # aiosmtpd writes addresses at INFO and every content line at DEBUG; botocore writes requests at DEBUG.
+    for name in ("mail.log", "botocore", "boto3", "urllib3", "werkzeug"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _renderer(log_format: str) -> list[Processor]:
+    if log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)]
+
+
+def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A library's text may quote what a stranger sent; no control character of it reaches the terminal."""
+    text = str(event.get("event", ""))
+    if not text.isprintable():
+        event["event"] = "".join(
+            c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+        )
+    return event
+
+
+class _AddressFilter:
+    """Shortens the address fields to their domain, or leaves them out, as `SESGATE_LOG_ADDRESSES` says."""
+
+    def __init__(self, addresses: Literal["full", "domain", "none"]) -> None:
+        self._addresses = addresses
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if self._addresses == "full":
+            return event
+        for field in _ADDRESS_FIELDS:
+            if isinstance(event.get(field), str):
+                event[field] = "***@" + event[field].rpartition("@")[2] if self._addresses == "domain" else "***"
+        return event
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return logger

@@ -1,0 +1,255 @@
+"""What an operator can set: `SESGATE_*`, read once by each entry point and passed on as one frozen value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "SESGATE_"
+SANDBOX_ACCOUNT = "000000000000"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
+_SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+_CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class SettingsError(Exception):
+    """A setting is unknown or malformed; the text is one sentence that names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A TCP address to listen on; `host` is a name or an IP address without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_wildcard(self) -> bool:
+        try:
+            return ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where the SMTP front listens, and how strict it is there: `lan` repairs bare LF, `modern` refuses it."""
+
+    address: HostPort
+    profile: Literal["lan", "modern"]
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `500ms`, `30s`, `10m`, `72h` or `4d`; ValueError otherwise."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration; write 30s, 10m, 72h or 4d")
+    return timedelta(seconds=float(match[1]) * _DURATION_UNITS[match[2]])
+
+
+def parse_size(text: str) -> int:
+    """Read a number of octets, or one with KiB, MiB or GiB behind it; ValueError otherwise."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write a number of bytes, or 28MiB")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def parse_host_port(text: str) -> HostPort:
+    """Read `127.0.0.1:2525` or `[::1]:2525`; ValueError otherwise."""
+    host, colon, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004  the largest port
+        raise ValueError(f"{text!r} is no address to listen on; write host:port, such as 127.0.0.1:2525")
+    return HostPort(host, int(port))
+
+
+def parse_listeners(text: str) -> tuple[Listener, ...]:
+    """Read `127.0.0.1:2525 lan, 0.0.0.0:587 modern`; the profile may be left out and is then `lan`."""
+    listeners = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        address, _, profile = part.partition(" ")
+        profile = profile.strip() or "lan"
+        if profile not in ("lan", "modern"):
+            raise ValueError(f"{profile!r} is no listener profile; there are lan and modern")
+        listeners.append(Listener(parse_host_port(address), profile))  # type: ignore[arg-type]  # narrowed by the check above
+    if not listeners:
+        raise ValueError("at least one listener is needed, such as 127.0.0.1:2525")
+    return tuple(listeners)
+
+
+def _comma_list(value: object) -> object:
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = _comma_list(value)
+    assert isinstance(parts, tuple)  # noqa: S101  tells mypy what the line above returns for text
+    return tuple(ip_network(part) for part in parts)
+
+
+def _known_topic(value: str) -> str:
+    if not _TOPIC_ARN.fullmatch(value):
+        raise ValueError(f"{value!r} is no ARN of an SNS topic; it looks like arn:aws:sns:eu-west-1:123456789012:name")
+    return value
+
+
+def _configuration_set(value: str | None) -> str | None:
+    if value is not None and not _CONFIGURATION_SET.fullmatch(value):
+        raise ValueError(f"{value!r} is no name of a configuration set (letters, digits, - and _, at most 64)")
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+def _from_text(parse: Any) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+Duration = Annotated[timedelta, _from_text(parse_duration), AfterValidator(_positive)]
+Size = Annotated[int, _from_text(parse_size), Field(ge=0)]
+Address = Annotated[HostPort, _from_text(parse_host_port)]
+Listeners = Annotated[tuple[Listener, ...], _from_text(parse_listeners)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+TopicArns = Annotated[tuple[Annotated[str, AfterValidator(_known_topic)], ...], BeforeValidator(_comma_list)]
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Build it with `read_settings`; tests may give fields by name."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    listeners: Listeners = (Listener(HostPort("127.0.0.1", 2525), "lan"),)
+    webhook_listen: Address = HostPort("127.0.0.1", 8024)
+    admin_listen: Address = HostPort("127.0.0.1", 8025)
+    flower_listen: Address = HostPort("127.0.0.1", 5555)
+    sandbox_listen: Address = HostPort("127.0.0.1", 4566)
+
+    data_dir: Path = Path("var")
+    database_url: str = Field(default="", repr=False)
+    broker_url: str = Field(default="", repr=False)
+
+    trusted_networks: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    suppressed_recipients: Literal["reject", "drop"] = "reject"
+    max_message_bytes: Size = 28 * 1024**2
+    min_free_bytes: Size = 256 * 1024**2
+
+    sns_topic_arns: TopicArns = ()
+    ses_configuration_set: Annotated[str | None, AfterValidator(_configuration_set)] = None
+    feedback: Literal["configuration-set", "identity"] = "configuration-set"
+
+    max_age: Duration = timedelta(days=4)
+    rate_factor: float = Field(default=0.95, gt=0, le=1)
+    claim_lease: Duration = timedelta(seconds=120)
+    dispatcher_lease: Duration = timedelta(seconds=5)
+    dispatch_timeout: Duration = timedelta(seconds=5)
+    gate_timeout: Duration = timedelta(seconds=5)
+    workers: int = Field(default=2, ge=1, le=64)
+    worker_threads: int = Field(default=16, ge=1, le=256)
+    drain_timeout: Duration = timedelta(seconds=30)
+
+    retain_content: Duration = timedelta(hours=72)
+    retain_failed_content: Duration = timedelta(days=7)
+    retain_notifications: Duration = timedelta(days=14)
+    retain_notification_ids: Duration = timedelta(days=30)
+    retain_events: Duration = timedelta(days=90)
+
+    log_format: Literal["console", "json"] = "console"
+    log_addresses: Literal["full", "domain", "none"] = "full"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `read_settings` passes: it refuses unknown names and reads `_FILE`."""
+        return (init_settings,)
+
+    @property
+    def database(self) -> str:
+        """The database's URL; without a setting it is SQLite in the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'sesgate.db'}"
+
+    @property
+    def sandbox_directory(self) -> Path:
+        return self.data_dir / "sandbox"
+
+
+def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
+    """Put the variables of `.env` into the environment; what the environment has already is left as it is."""
+    for name, value in dotenv_values(directory / ".env").items():
+        if value is not None:
+            environ.setdefault(name, value)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings that `environ` describes; SettingsError when one is unknown, malformed or its file unreadable."""
+    given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+    fields: dict[str, str] = {}
+    for name, value in given.items():
+        field, text = _field_and_value(name, value)
+        if field in fields:
+            both = f"{PREFIX}{field.upper()} and {PREFIX}{field.upper()}_FILE"
+            raise SettingsError(f"{both} are both set; give only one.")
+        fields[field] = text
+    # An empty variable means the default, as compose files and unit files write it.
+    try:
+        return Settings(**{name: value for name, value in fields.items() if value != ""})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def _field_and_value(name: str, value: str) -> tuple[str, str]:
+    field = name.lower()
+    if field in Settings.model_fields:
+        return field, value
+    secret = field.removesuffix("_file")
+    if secret != field and secret in Settings.model_fields:
+        try:
+            return secret, Path(value).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{PREFIX}{name}: {value} cannot be read ({error}).") from None
+    raise SettingsError(f"{PREFIX}{name} is not a setting; the table of settings in the README has every name.")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if not first["loc"]:
+        return f"{reason}."
+    return f"{PREFIX}{str(first['loc'][0]).upper()}: {reason}."
