@@ -1,0 +1,242 @@
+"""What a message must be to be accepted, and the few edits it gets right before it is sent.
+
+Both work on the bytes. Whatever is not named here is neither read nor changed: the body never, and of the
+header section only the fields that `prepare` lists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.utils import format_datetime
+from enum import Enum
+from ipaddress import ip_address
+
+from gateway.header_encoding import MAX_LINE, decode_raw, encode_field
+
+MAX_HEADER = 100 * 1024  # what Postfix takes as its header_size_limit, too
+MAX_RECEIVED = 50  # RFC 5321 section 6.3 leaves the number to us; Postfix counts to 50
+MAX_OWN_RECEIVED = 2  # one gateway behind another is a set-up, three passes are a loop
+MAX_SUBJECT = 200
+MAX_HEADER_FROM = 320
+
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
+_OWN_RECEIVED = re.compile(rb"\sby\s+\S+\s+\(sesgate\)\s")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
+_REMOVED = frozenset((b"bcc", b"dkim-signature"))
+_REMOVED_PREFIXES = (b"x-ses-", b"x-sesgate-")
+_MAX_DECODED = 4000  # octets of a field that are looked at for its decoded text
+
+
+class ContentFault(Enum):
+    """Why content is refused; the SMTP front gives each its reply."""
+
+    BARE_LF = "bare LF"
+    BARE_CR = "bare CR"
+    NUL = "NUL"
+    LINE_TOO_LONG = "line too long"
+    HEADER_TOO_LARGE = "header section too large"
+    NO_FROM = "no From field"
+    SEVERAL_FROM = "more than one From field"
+    TOO_MANY_HOPS = "too many Received fields"
+    LOOP = "passed this gateway before"
+
+
+class ContentError(ValueError):
+    """The content is refused for `fault`; `line` counts from 1 and is None when no single line is to blame."""
+
+    def __init__(self, fault: ContentFault, line: int | None = None) -> None:
+        super().__init__(fault.value if line is None else f"{fault.value} (line {line})")
+        self.fault = fault
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFacts:
+    """What people look for a message by: decoded, printable and cut to a bounded length; `size` in octets."""
+
+    subject: str
+    header_from: str
+    header_message_id: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """Content that may be stored, its line ends repaired, and the facts about it."""
+
+    content: bytes
+    facts: ContentFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What `prepare` writes into the trace fields of one attempt; `received_at` knows its time zone."""
+
+    attempt_id: str
+    message_ulid: str
+    received_at: datetime
+    hostname: str
+    client_address: str
+    helo: str
+    protocol: str
+
+
+def inspect(content: bytes, *, refuse_bare_lf: bool) -> Inspected:
+    """Check received content (RFC 5321 section 2.3.8, RFC 5322 sections 2.1.1 and 3.6); ContentError refuses it."""
+    content = _with_crlf_only(content, refuse_bare_lf=refuse_bare_lf)
+    _check_line_lengths(content)
+    fields = _inspected_fields(content)
+    received = fields.get(b"received", [])
+    if len(received) > MAX_RECEIVED:
+        raise ContentError(ContentFault.TOO_MANY_HOPS)
+    if sum(_OWN_RECEIVED.search(value) is not None for value in received) > MAX_OWN_RECEIVED:
+        raise ContentError(ContentFault.LOOP)
+    return Inspected(content, _facts(fields, len(content)))
+
+
+def _with_crlf_only(content: bytes, *, refuse_bare_lf: bool) -> bytes:
+    nul = content.find(b"\0")
+    if nul >= 0:
+        raise ContentError(ContentFault.NUL, _line_of(content, nul))
+    line_ends = content.count(b"\r\n")
+    if content.count(b"\r") != line_ends:
+        raise ContentError(ContentFault.BARE_CR, _line_of(content, _first(content, rb"\r(?!\n)")))
+    if content.count(b"\n") != line_ends:
+        if refuse_bare_lf:
+            raise ContentError(ContentFault.BARE_LF, _line_of(content, _first(content, rb"(?<!\r)\n")))
+        content = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
+
+
+def _first(content: bytes, pattern: bytes) -> int:
+    match = re.search(pattern, content)
+    return match.start() if match else 0
+
+
+def _line_of(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
+
+
+def _check_line_lengths(content: bytes) -> None:
+    """Jump from one line end to the last one within reach: about a thousand octets a step, not a line a step."""
+    reach = MAX_LINE + 2
+    start = 0
+    while start < len(content):
+        line_end = content.rfind(b"\n", start, start + reach)
+        if line_end < 0:
+            raise ContentError(ContentFault.LINE_TOO_LONG, _line_of(content, start))
+        start = line_end + 1
+
+
+def _inspected_fields(content: bytes) -> dict[bytes, list[bytes]]:
+    """The values of the header fields by their names in small letters; ContentError by size and number of From."""
+    fields: dict[bytes, list[bytes]] = {}
+    end = 0
+    for match in _header_fields(content):
+        fields.setdefault(match[1].lower(), []).append(match[2])
+        end = match.end()
+        if end > MAX_HEADER:
+            raise ContentError(ContentFault.HEADER_TOO_LARGE)
+    authors = fields.get(b"from", [])
+    if len(authors) > 1:
+        raise ContentError(ContentFault.SEVERAL_FROM)
+    if not authors or not authors[0].strip():
+        raise ContentError(ContentFault.NO_FROM)
+    return fields
+
+
+def _header_fields(content: bytes) -> Iterator[re.Match[bytes]]:
+    """The header fields in order, each with its folds. They end at the first line that is none."""
+    position = 0
+    while match := _FIELD.match(content, position):
+        yield match
+        position = match.end()
+
+
+def _facts(fields: dict[bytes, list[bytes]], size: int) -> ContentFacts:
+    message_ids = fields.get(b"message-id", [b""])
+    return ContentFacts(
+        subject=_readable(fields.get(b"subject", [b""])[0], MAX_SUBJECT),
+        header_from=_readable(fields[b"from"][0], MAX_HEADER_FROM),
+        header_message_id=_readable(message_ids[0], MAX_LINE) or None,
+        size=size,
+    )
+
+
+def _readable(value: bytes, length: int) -> str:
+    text = decode_raw(value[:_MAX_DECODED].strip())
+    if "=?" in text:
+        text = _decoded_words(text.replace("\r\n", ""))
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())[:length]
+
+
+def _decoded_words(text: str) -> str:
+    """RFC 2047 decoded as far as it can be; what cannot be stays as it was written."""
+    try:
+        return "".join(
+            part if isinstance(part, str) else part.decode(charset or "latin-1", "replace")
+            for part, charset in decode_header(text)
+        )
+    except (HeaderParseError, LookupError, ValueError):
+        return text
+
+
+def prepare(content: bytes, trace: Trace) -> bytes:
+    """The bytes that SES is given: inspected `content` with these edits of its header section and no others.
+
+    `X-Sesgate-Attempt` and our `Received` come first. Every `Bcc`, `DKIM-Signature`, `X-SES-*` and `X-Sesgate-*`
+    field goes: SES would show, refuse or obey them. A missing Date, Message-ID or MIME-Version is added at the end.
+    A field with bytes above 127 is encoded. A missing empty line after the header section is put in.
+    """
+    kept = [f"X-Sesgate-Attempt: {trace.attempt_id}\r\n".encode("ascii"), _received(trace)]
+    names = set()
+    end = 0
+    for match in _header_fields(content):
+        end = match.end()
+        name = match[1].lower()
+        if name not in _REMOVED and not name.startswith(_REMOVED_PREFIXES):
+            names.add(name)
+            kept.append(match[0] if match[0].isascii() else encode_field(match[1], match[2]))
+    kept += [line for name, line in _needed(trace) if name not in names]
+    separator = b"" if content.startswith(b"\r\n", end) else b"\r\n"
+    return b"".join([*kept, separator, content[end:]])
+
+
+def _needed(trace: Trace) -> list[tuple[bytes, bytes]]:
+    """The fields that every message has (RFC 5322 section 3.6, RFC 2045 section 4), the same for each attempt."""
+    return [
+        (b"date", f"Date: {format_datetime(trace.received_at)}\r\n".encode("ascii")),
+        (b"message-id", f"Message-ID: <{trace.message_ulid}@{_name(trace.hostname)}>\r\n".encode("ascii")),
+        (b"mime-version", b"MIME-Version: 1.0\r\n"),
+    ]
+
+
+def _received(trace: Trace) -> bytes:
+    """The trace field of RFC 5321 section 4.4; `(sesgate)` is what `inspect` knows a loop by."""
+    lines = (
+        f"Received: from {_name(trace.helo)} ({_address_literal(trace.client_address)})",
+        f" by {_name(trace.hostname)} (sesgate) with {_name(trace.protocol)} id {trace.message_ulid};",
+        f" {format_datetime(trace.received_at)}",
+        "",
+    )
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _name(text: str) -> str:
+    """A host name as the client gave it, without the characters that mean something else in a trace field."""
+    return _NOT_IN_A_NAME.sub("-", text)[:255] or "unknown"
+
+
+def _address_literal(client_address: str) -> str:
+    try:
+        address = ip_address(client_address.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"  # noqa: PLR2004  the IP version
