@@ -1,0 +1,8 @@
+"""How an example stands in a command's `--help`."""
+
+from __future__ import annotations
+
+
+def example(*lines: str) -> str:
+    """For `epilog=`: the lines as they are typed, which click would otherwise fill into a paragraph (hence the `\\b`)."""
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))

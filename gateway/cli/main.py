@@ -1,0 +1,78 @@
+"""The `sesgate` command."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.help import example
+from gateway.settings import SettingsError
+from gateway.store.errors import StoreError
+
+# Where each command is, and what the list of commands says about it. A command is loaded only when it is asked for:
+# showing a suppression needs neither boto3 nor the supervisor.
+_COMMANDS = {
+    "up": ("gateway.cli.up.command", "Run everything on this machine in the foreground."),
+    "smtp": ("gateway.cli.smtp", "Run the SMTP front."),
+    "webhook": ("gateway.cli.webhook", "Run the webhook that takes what SES reports."),
+    "admin": ("gateway.cli.admin", "Run the operator's metrics endpoint."),
+    "sandbox": ("gateway.cli.sandbox", "Run the simulated AWS, or point a shell at it."),
+    "migrate": ("gateway.cli.migrate", "Create or upgrade the database schema."),
+    "suppressions": ("gateway.cli.suppressions", "See and change which addresses are not mailed."),
+    "messages": ("gateway.cli.messages", "See what became of accepted messages."),
+}
+
+
+class Sesgate(click.Group):
+    """Loads commands when they are needed, and turns what they raise into one sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{_COMMANDS[cmd_name][0]}.command is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise UsageError(str(error)) from error
+        except StoreError as error:
+            raise CommandError(str(error)) from error
+
+
+@click.group(
+    cls=Sesgate,
+    epilog=example("sesgate up --sandbox"),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(version("sesgate"), prog_name="sesgate")
+def cli() -> None:
+    """A mail gateway between applications that speak SMTP and Amazon SES.
+
+    Try it without an AWS account with `sesgate up --sandbox`.
+
+    Settings come from SESGATE_* in the environment and from .env in the working directory.
+    """
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="sesgate")
+
+
+if __name__ == "__main__":
+    main()

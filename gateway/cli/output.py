@@ -1,0 +1,63 @@
+"""What commands print: tables for people, tab-separated lines for pipes, JSON for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def show_json(value: object) -> None:
+    """A dataclass, or a list of them, with times in ISO 8601."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """With a frame and folded cells on a terminal; else one line a row, cells parted by tabs, under a line of names."""
+    safe = [[printable(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in (columns, *safe):
+            click.echo("\t".join(row))
+        return
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in safe:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console().print(table)
+
+
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values in two columns."""
+    pairs = list(pairs)
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        click.echo(f"{name:<{width}}  {printable(value)}".rstrip())
+
+
+def printable(text: str) -> str:
+    """A subject or a diagnostic comes from strangers: none of its control characters reaches the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def spoken_time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""`sesgate up`: everything on this machine in one foreground supervisor."""

