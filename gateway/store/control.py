@@ -1,0 +1,121 @@
+"""The control store: what one program learns and another needs, and the dispatcher's lease."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from gateway.store.db import Database
+from gateway.store.sql import Sql
+from gateway.store.times import now_micros, span
+
+PAUSE = "pause"
+CIRCUIT = "circuit"
+ACCOUNT = "account"
+THROTTLE = "throttle"
+TOPICS = "topics"
+_LEASE = "dispatcher"
+
+# A claim succeeds only while no row matches this; bind the present moment to it.
+STOPPED = f"SELECT 1 FROM control WHERE key IN ('{PAUSE}', '{CIRCUIT}') AND (until IS NULL OR until > ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The dispatcher's lease as it was read. `holder` is empty after a clean stop."""
+
+    holder: str
+    epoch: int
+    beat: int
+
+
+class LeaseLostError(Exception):
+    """Another dispatcher has taken over: whatever the transaction was to do, it did not."""
+
+
+class Control:
+    """Small facts by key, each a JSON object."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        with self._db.read() as sql:
+            return get(sql, key)
+
+    def put(self, key: str, value: dict[str, Any], *, lasting: timedelta | None = None) -> None:
+        """Set a fact; with `lasting` it stops a claim only that long (see STOPPED)."""
+        self._db.write(lambda sql: put(sql, key, value, lasting=lasting))
+
+    def remove(self, key: str) -> bool:
+        return self._db.write(lambda sql: sql.run("DELETE FROM control WHERE key = ?", (key,)) > 0)
+
+    def read_lease(self) -> Lease:
+        with self._db.read() as sql:
+            return read_lease(sql)
+
+    def take_lease(self, holder: str, seen: Lease) -> Lease | None:
+        """Take the lease over if nothing about it changed since it was `seen`; None when something did."""
+
+        def work(sql: Sql) -> Lease | None:
+            put_once = "INSERT INTO control (key, value, holder, epoch, beat, changed_at) VALUES (?, '{}', '', 0, 0, ?)"
+            sql.run(f"{put_once} ON CONFLICT (key) DO NOTHING", (_LEASE, now_micros()))
+            taken = sql.run(
+                "UPDATE control SET holder = ?, epoch = epoch + 1, beat = 0, changed_at = ?"
+                " WHERE key = ? AND epoch = ? AND beat = ?",
+                (holder, now_micros(), _LEASE, seen.epoch, seen.beat),
+            )
+            return Lease(holder, seen.epoch + 1, 0) if taken else None
+
+        return self._db.write(work)
+
+    def beat(self, lease: Lease) -> bool:
+        """Show that the holder's loop moves; False when the lease is held by another."""
+        return self._db.write(
+            lambda sql: (
+                sql.run(
+                    "UPDATE control SET beat = beat + 1, changed_at = ? WHERE key = ? AND epoch = ? AND holder = ?",
+                    (now_micros(), _LEASE, lease.epoch, lease.holder),
+                )
+                > 0
+            )
+        )
+
+    def clear_lease(self, lease: Lease) -> None:
+        """Give the lease back at a clean stop, so that a standby need not wait for it to lapse."""
+        self._db.write(
+            lambda sql: sql.run(
+                "UPDATE control SET holder = '', beat = beat + 1, changed_at = ?"
+                " WHERE key = ? AND epoch = ? AND holder = ?",
+                (now_micros(), _LEASE, lease.epoch, lease.holder),
+            )
+        )
+
+
+def get(sql: Sql, key: str) -> dict[str, Any] | None:
+    value = sql.value("SELECT value FROM control WHERE key = ?", (key,))
+    return None if value is None else json.loads(value)
+
+
+def put(sql: Sql, key: str, value: dict[str, Any], *, lasting: timedelta | None = None) -> None:
+    now = now_micros()
+    sql.run(
+        "INSERT INTO control (key, value, holder, epoch, beat, until, changed_at) VALUES (?, ?, '', 0, 0, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value, until = excluded.until,"
+        " changed_at = excluded.changed_at",
+        (key, json.dumps(value), None if lasting is None else now + span(lasting), now),
+    )
+
+
+def read_lease(sql: Sql) -> Lease:
+    row = sql.one("SELECT holder, epoch, beat FROM control WHERE key = ?", (_LEASE,))
+    return Lease(*row) if row else Lease("", 0, 0)
+
+
+def require_lease(sql: Sql, lease: Lease) -> None:
+    """LeaseLostError unless the lease is still ours: every marking transaction begins with it."""
+    held = read_lease(sql)
+    if (held.holder, held.epoch) != (lease.holder, lease.epoch):
+        raise LeaseLostError("another dispatcher has taken over")

@@ -1,0 +1,229 @@
+"""The tables. Migrations hold frozen copies of their own; a test compares the two."""
+
+from __future__ import annotations
+
+import peewee
+
+from gateway.store.times import UtcMicrosField
+
+
+class Table(peewee.Model):
+    """Bound to no database: the stores speak SQL, and the tables stand here to be read and compared with."""
+
+    class Meta:
+        legacy_table_names = False
+
+
+class Credential(Table):
+    """Under whose name a message was accepted. `local` is built in."""
+
+    name = peewee.TextField(unique=True)
+    created_at = UtcMicrosField()
+    disabled_at = UtcMicrosField(null=True)
+
+    class Meta:
+        table_name = "credentials"
+
+
+class Message(Table):
+    """One accepted mail transaction."""
+
+    id = peewee.BigAutoField()
+    ulid = peewee.TextField(unique=True)
+    credential = peewee.ForeignKeyField(Credential, on_delete="RESTRICT")
+    reverse_path = peewee.TextField(null=True)  # NULL is the null reverse-path
+    client_address = peewee.TextField()
+    helo = peewee.TextField()
+    protocol = peewee.TextField()
+    subject = peewee.TextField()
+    header_from = peewee.TextField()
+    header_message_id = peewee.TextField(null=True)
+    size = peewee.BigIntegerField()
+    accepted_at = UtcMicrosField(index=True)
+
+    class Meta:
+        table_name = "messages"
+
+
+class Content(Table):
+    """The octets of a message, apart: they are large, and go before the rest does."""
+
+    message = peewee.ForeignKeyField(Message, primary_key=True, on_delete="CASCADE")
+    data = peewee.BlobField()
+
+    class Meta:
+        table_name = "contents"
+
+
+class Recipient(Table):
+    """The unit of state. `attempt_id` is that of the claim in force or of the last one."""
+
+    id = peewee.BigAutoField()
+    message = peewee.ForeignKeyField(Message, on_delete="CASCADE")
+    credential = peewee.ForeignKeyField(Credential, on_delete="RESTRICT", index=False)
+    address = peewee.TextField()
+    address_key = peewee.TextField(index=True)
+    status = peewee.TextField()
+    reason = peewee.TextField(default="")
+    attempts = peewee.IntegerField(default=0)
+    attempt_id = peewee.TextField(null=True)
+    next_attempt_at = UtcMicrosField()
+    dispatched_until = UtcMicrosField(null=True)
+    claimed_until = UtcMicrosField(null=True)
+    expires_at = UtcMicrosField()
+    changed_at = UtcMicrosField()
+    ended_at = UtcMicrosField(null=True)
+
+    class Meta:
+        table_name = "recipients"
+
+
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_due ON recipients (credential_id, next_attempt_at, id) WHERE status = 'QUEUED'",
+    )
+)
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_marked ON recipients (dispatched_until)"
+        " WHERE status = 'QUEUED' AND dispatched_until IS NOT NULL",
+    )
+)
+Recipient.add_index(
+    peewee.SQL("CREATE INDEX recipients_claimed ON recipients (claimed_until) WHERE status = 'SENDING'"),
+)
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_unfinished ON recipients (status, expires_at)"
+        " WHERE status IN ('QUEUED', 'AMBIGUOUS', 'HELD')",
+    )
+)
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_ageing ON recipients (changed_at)"
+        " WHERE ended_at IS NULL AND status IN ('SENT', 'DELAYED', 'SOFT_BOUNCED')",
+    )
+)
+
+
+class Attempt(Table):
+    """One call to SES, written before it is made. A resend adds a row; an event may match any of them."""
+
+    id = peewee.BigAutoField()
+    attempt_id = peewee.TextField(unique=True)
+    recipient = peewee.ForeignKeyField(Recipient, on_delete="CASCADE")
+    started_at = UtcMicrosField()
+    finished_at = UtcMicrosField(null=True)
+    outcome = peewee.TextField(null=True)
+    detail = peewee.TextField(default="")
+    ses_message_id = peewee.TextField(null=True, index=True)
+
+    class Meta:
+        table_name = "attempts"
+
+
+class Notification(Table):
+    """What SNS delivered, as it came: the inbox of feedback."""
+
+    id = peewee.BigAutoField()
+    sns_message_id = peewee.TextField(unique=True)
+    topic_arn = peewee.TextField()
+    message = peewee.TextField(null=True)  # NULL once its time of keeping is over
+    sent_at = UtcMicrosField()
+    received_at = UtcMicrosField(index=True)
+    next_attempt_at = UtcMicrosField(null=True)  # NULL when nothing more is to be done by itself
+    dispatched_until = UtcMicrosField(null=True)
+    processed_at = UtcMicrosField(null=True)
+    error = peewee.TextField(default="")
+
+    class Meta:
+        table_name = "notifications"
+
+
+Notification.add_index(
+    peewee.SQL(
+        "CREATE INDEX notifications_due ON notifications (next_attempt_at)"
+        " WHERE processed_at IS NULL AND next_attempt_at IS NOT NULL",
+    )
+)
+
+
+class Event(Table):
+    """One report of SES about one recipient, understood."""
+
+    id = peewee.BigAutoField()
+    dedupe_key = peewee.TextField(unique=True)
+    notification = peewee.ForeignKeyField(Notification, null=True, on_delete="SET NULL")
+    recipient = peewee.ForeignKeyField(Recipient, null=True, on_delete="CASCADE")
+    attempt_id = peewee.TextField(null=True)
+    ses_message_id = peewee.TextField()
+    kind = peewee.TextField()
+    bounce_type = peewee.TextField(null=True)
+    sub_type = peewee.TextField(null=True)
+    complaint_type = peewee.TextField(null=True)
+    address = peewee.TextField(null=True)
+    address_key = peewee.TextField(null=True, index=True)
+    diagnostic = peewee.TextField(null=True)
+    status_code = peewee.TextField(null=True)
+    occurred_at = UtcMicrosField()
+    stored_at = UtcMicrosField(index=True)
+
+    class Meta:
+        table_name = "events"
+
+
+class Suppression(Table):
+    """An address that must not be mailed."""
+
+    address_key = peewee.TextField(primary_key=True)
+    address = peewee.TextField()
+    reason = peewee.TextField()
+    source = peewee.TextField()
+    detail = peewee.TextField(default="")
+    since = UtcMicrosField()
+
+    class Meta:
+        table_name = "suppressions"
+
+
+class Control(Table):
+    """What one program learns and another needs, and the dispatcher's lease. `until` NULL: in force until removed."""
+
+    key = peewee.TextField(primary_key=True)
+    value = peewee.TextField()
+    holder = peewee.TextField(default="")
+    epoch = peewee.BigIntegerField(default=0)
+    beat = peewee.BigIntegerField(default=0)
+    until = UtcMicrosField(null=True)
+    changed_at = UtcMicrosField()
+
+    class Meta:
+        table_name = "control"
+
+
+class Audit(Table):
+    """Who changed what by hand."""
+
+    id = peewee.BigAutoField()
+    at = UtcMicrosField()
+    actor = peewee.TextField()
+    action = peewee.TextField()
+    subject = peewee.TextField()
+    detail = peewee.TextField(default="")
+
+    class Meta:
+        table_name = "audit"
+
+
+TABLES = (
+    Credential,
+    Message,
+    Content,
+    Recipient,
+    Attempt,
+    Notification,
+    Event,
+    Suppression,
+    Control,
+    Audit,
+)

@@ -1,0 +1,235 @@
+"""The store of notifications: the inbox of feedback, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.addresses import address_key
+from gateway.feedback import Feedback
+from gateway.lifecycle import happening_of
+from gateway.store.control import Lease, require_lease
+from gateway.store.db import Database
+from gateway.store.sending import happen
+from gateway.store.sql import Sql
+from gateway.store.suppressions import suppress
+from gateway.store.times import from_micros, now_micros, span, to_micros
+from gateway.suppression_policy import decide
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A verified notification as SNS delivered it."""
+
+    sns_message_id: str
+    topic_arn: str
+    message: str
+    sns_timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unprocessed:
+    """A stored notification whose message still has to be understood."""
+
+    id: int
+    message: str
+    received_at: datetime
+
+
+class UnmatchedError(Exception):
+    """A report names a mail that is not known, maybe not yet: the answer of SES may still be on its way to us."""
+
+
+# The hint of the webhook goes out at once; the dispatcher looks after what nobody took up in this time.
+_GRACE = timedelta(seconds=2)
+
+
+class Notifications:
+    """Stored before SNS has its 200, understood later, as often as it takes."""
+
+    def __init__(self, db: Database, *, dispatch_timeout: timedelta) -> None:
+        self._db = db
+        self._dispatch_timeout = span(dispatch_timeout)
+
+    def submit(self, notification: NewNotification) -> Future[int | None]:
+        """Store it; the future gives its id after the commit, or None when it was stored before."""
+
+        def insert(sql: Sql) -> int | None:
+            now = now_micros()
+            stored: int | None = sql.value(
+                "INSERT INTO notifications (sns_message_id, topic_arn, message, sent_at, received_at, next_attempt_at,"
+                " error) VALUES (?, ?, ?, ?, ?, ?, '') ON CONFLICT (sns_message_id) DO NOTHING RETURNING id",
+                (
+                    notification.sns_message_id,
+                    notification.topic_arn,
+                    notification.message,
+                    to_micros(notification.sns_timestamp),
+                    now,
+                    now + span(_GRACE),
+                ),
+            )
+            return stored
+
+        return self._db.submit(insert)
+
+    def store(self, notification: NewNotification) -> int | None:
+        """Like `submit`, and wait. StoreUnavailableError when nothing was kept."""
+        return self._db.settle(self.submit(notification))
+
+    def mark_due(self, lease: Lease, limit: int) -> list[tuple[int, bool]]:
+        """Mark unprocessed notifications for this dispatcher: ids, and whether nobody took up an earlier mark."""
+
+        def work(sql: Sql) -> list[tuple[int, bool]]:
+            require_lease(sql, lease)
+            now = now_micros()
+            rows = sql.all(f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at LIMIT ?", (now, now, limit))
+            sql.many(
+                "UPDATE notifications SET dispatched_until = ? WHERE id = ?",
+                [(now + self._dispatch_timeout, row[0]) for row in rows],
+            )
+            return [(row[0], row[1] is not None) for row in rows]
+
+        return self._db.write(work)
+
+    def has_due(self) -> bool:
+        now = now_micros()
+        with self._db.read() as sql:
+            return sql.value(f"SELECT 1 {_DUE} LIMIT 1", (now, now)) is not None
+
+    def read(self, notification_id: int) -> Unprocessed | None:
+        """A notification that is still to be understood; None when somebody has done it."""
+        with self._db.read() as sql:
+            row = sql.one(
+                "SELECT message, received_at FROM notifications"
+                " WHERE id = ? AND processed_at IS NULL AND message IS NOT NULL",
+                (notification_id,),
+            )
+        return None if row is None else Unprocessed(notification_id, row[0], from_micros(row[1]))
+
+    def apply(self, notification_id: int, feedbacks: Sequence[Feedback], *, wait_for_match: bool) -> int:
+        """Write events, statuses and suppressions, and call the notification processed: one transaction.
+
+        The number of events that were new. With `wait_for_match`, UnmatchedError undoes everything when a report
+        names a mail by an SES message id that no attempt has (yet).
+        """
+
+        def work(sql: Sql) -> int:
+            processed = sql.run(
+                "UPDATE notifications SET processed_at = ?, next_attempt_at = NULL, dispatched_until = NULL, error = ''"
+                " WHERE id = ? AND processed_at IS NULL",
+                (now_micros(), notification_id),
+            )
+            if not processed:
+                return 0
+            return sum(_apply(sql, notification_id, feedback, wait_for_match) for feedback in feedbacks)
+
+        return self._db.write(work)
+
+    def postpone(self, notification_id: int, reason: str, wait: timedelta) -> None:
+        """Try again after `wait`."""
+        self._set_aside(notification_id, reason, now_micros() + span(wait))
+
+    def park(self, notification_id: int, reason: str) -> None:
+        """Leave it unprocessed and visible: it is not understood, and trying again would not help."""
+        self._set_aside(notification_id, reason, None)
+
+    def _set_aside(self, notification_id: int, reason: str, next_attempt_at: int | None) -> None:
+        self._db.write(
+            lambda sql: sql.run(
+                "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL, error = ?"
+                " WHERE id = ? AND processed_at IS NULL",
+                (next_attempt_at, reason, notification_id),
+            )
+        )
+
+
+_DUE = (
+    "FROM notifications WHERE processed_at IS NULL AND next_attempt_at <= ?"
+    " AND (dispatched_until IS NULL OR dispatched_until <= ?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    recipient_id: int
+    address: str
+    address_key: str
+
+
+def _apply(sql: Sql, notification_id: int, feedback: Feedback, wait_for_match: bool) -> bool:
+    match = _match(sql, feedback)
+    if match is None and feedback.attempt_id is None and wait_for_match:
+        raise UnmatchedError(f"no attempt has the SES message id {feedback.ses_message_id}")
+    if not _insert_event(sql, notification_id, feedback, match):
+        return False
+    if match is not None:
+        happening = happening_of(feedback)
+        if happening is not None:
+            happen(sql, match.recipient_id, happening, _explain(feedback))
+    _suppress(sql, feedback, match)
+    return True
+
+
+def _match(sql: Sql, feedback: Feedback) -> _Match | None:
+    """The recipient a report is about: by our attempt id, else by the SES message id. Never by an address."""
+    column, value = (
+        ("attempt_id", feedback.attempt_id) if feedback.attempt_id else ("ses_message_id", feedback.ses_message_id)
+    )
+    row = sql.one(
+        "SELECT r.id, r.address, r.address_key FROM attempts a JOIN recipients r ON r.id = a.recipient_id"
+        f" WHERE a.{column} = ?",
+        (value,),
+    )
+    return None if row is None else _Match(*row)
+
+
+def _insert_event(sql: Sql, notification_id: int, feedback: Feedback, match: _Match | None) -> bool:
+    """False when the event is known: SES and SNS both repeat themselves."""
+    return (
+        sql.run(
+            "INSERT INTO events (dedupe_key, notification_id, recipient_id, attempt_id, ses_message_id, kind,"
+            " bounce_type, sub_type, complaint_type, address, address_key, diagnostic, status_code, occurred_at,"
+            " stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (dedupe_key) DO NOTHING",
+            (
+                feedback.dedupe_key,
+                notification_id,
+                None if match is None else match.recipient_id,
+                feedback.attempt_id,
+                feedback.ses_message_id,
+                feedback.kind.value,
+                feedback.bounce_type and feedback.bounce_type.value,
+                feedback.sub_type,
+                feedback.complaint_type,
+                feedback.address,
+                feedback.address and address_key(feedback.address),
+                feedback.diagnostic,
+                feedback.status_code,
+                to_micros(feedback.occurred_at),
+                now_micros(),
+            ),
+        )
+        > 0
+    )
+
+
+def _suppress(sql: Sql, feedback: Feedback, match: _Match | None) -> None:
+    """Blame the attempt's recipient: the reported address may be where the mail was forwarded to."""
+    reason = decide(feedback)
+    if reason is None:
+        return
+    if match is not None:
+        address, key = match.address, match.address_key
+    elif feedback.address is not None:
+        address, key = feedback.address, address_key(feedback.address)
+    else:
+        return
+    source = f"SES {feedback.kind}"
+    suppress(sql, address, key, reason, source=source, detail=_explain(feedback), at=to_micros(feedback.occurred_at))
+
+
+def _explain(feedback: Feedback) -> str:
+    """What a person reads behind a status: the report in a few words, with the far server's own."""
+    types = "/".join(filter(None, (feedback.bounce_type, feedback.sub_type, feedback.complaint_type)))
+    return ": ".join(filter(None, (f"{feedback.kind} {types}".strip(), feedback.diagnostic)))

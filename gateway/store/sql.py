@@ -1,0 +1,59 @@
+"""Prepared SQL on a connection: what the stores speak on the hot paths.
+
+peewee's query builder costs 0.2 ms a statement, the database 9 µs; so what runs once a mail is written as SQL with
+`?` for every value. The text is the same for SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import peewee
+from peewee import __exception_wrapper__ as exception_wrapper  # type: ignore[attr-defined]  # missing in its stubs
+
+Row = tuple[Any, ...]
+
+
+class Sql:
+    """Statements on the connection that peewee holds for the calling thread."""
+
+    def __init__(self, database: peewee.Database) -> None:
+        self._database = database
+
+    def run(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        """Execute a statement that changes rows; the number of rows it changed."""
+        return int(self._execute(statement, parameters).rowcount)
+
+    def many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        cursor = self._database.cursor()
+        with exception_wrapper:
+            cursor.executemany(_placeholders(statement, self._database.param), rows)
+
+    def all(self, statement: str, parameters: Sequence[object] = ()) -> list[Row]:
+        with exception_wrapper:
+            rows: list[Row] = self._execute(statement, parameters).fetchall()
+        return rows
+
+    def one(self, statement: str, parameters: Sequence[object] = ()) -> Row | None:
+        rows = self.all(statement, parameters)
+        return rows[0] if rows else None
+
+    def value(self, statement: str, parameters: Sequence[object] = ()) -> Any:
+        """The first column of the first row; None when there is no row."""
+        row = self.one(statement, parameters)
+        return None if row is None else row[0]
+
+    def _execute(self, statement: str, parameters: Sequence[object]) -> Any:
+        return self._database.execute_sql(_placeholders(statement, self._database.param), tuple(parameters))
+
+
+@cache
+def _placeholders(statement: str, param: str) -> str:
+    return statement if param == "?" else statement.replace("?", param)
+
+
+def marks(values: Sequence[object]) -> str:
+    """`?, ?, ?` for an IN list; the values themselves are always bound."""
+    return ", ".join("?" * len(values))

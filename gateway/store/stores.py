@@ -1,0 +1,53 @@
+"""All stores over one database: what an entry point opens, passes on and closes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.settings import Settings
+from gateway.store.control import Control
+from gateway.store.db import Database, open_database
+from gateway.store.messages import Messages
+from gateway.store.notifications import Notifications
+from gateway.store.reports import Reports
+from gateway.store.retention import Kept, Retention
+from gateway.store.schema import check_schema
+from gateway.store.sending import Sending
+from gateway.store.suppressions import Suppressions
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One of each."""
+
+    db: Database
+    messages: Messages
+    sending: Sending
+    notifications: Notifications
+    suppressions: Suppressions
+    control: Control
+    reports: Reports
+    retention: Retention
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def open_stores(settings: Settings) -> Stores:
+    """Open the database that the settings name; StoreError when it cannot be opened or has another schema."""
+    db = open_database(settings.database, settings.gate_timeout.total_seconds())
+    try:
+        check_schema(db)
+    except BaseException:
+        db.close()
+        raise
+    return Stores(
+        db=db,
+        messages=Messages(db, settings.max_age),
+        sending=Sending(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
+        notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),
+        suppressions=Suppressions(db),
+        control=Control(db),
+        reports=Reports(db),
+        retention=Retention(db, Kept.from_settings(settings)),
+    )

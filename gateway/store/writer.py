@@ -1,0 +1,147 @@
+"""Group commit: everything that waits becomes one transaction, with one fsync, and then everybody has an answer.
+
+There is no artificial delay: an idle database takes a single write at once, a busy one takes all that arrived during
+the commit before. Each piece of work runs in a savepoint of its own, so that a failing one takes nobody along.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Generic, TypeVar
+
+import peewee
+
+from gateway.logs import get_logger
+from gateway.store.errors import StoreUnavailableError
+from gateway.store.sql import Sql
+
+T = TypeVar("T")
+log = get_logger(__name__)
+
+MAX_GROUP = 500
+
+
+class _Work(Generic[T]):
+    def __init__(self, run: Callable[[Sql], T]) -> None:
+        self.run = run
+        self.future: Future[T] = Future()
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+    def settle(self) -> None:
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]  # run() returned it
+
+
+class Writer:
+    """The one thread of a process that writes to the database.
+
+    `transaction` opens a transaction (behind the write gate on SQLite) and commits it at its end; `discard` throws the
+    connection of the calling thread away; `after_commit` is called when everybody has been answered.
+    """
+
+    def __init__(
+        self,
+        database: peewee.Database,
+        transaction: Callable[[], AbstractContextManager[Any]],
+        discard: Callable[[], None],
+        after_commit: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._transaction = transaction
+        self._discard = discard
+        self._after_commit = after_commit
+        self._waiting: deque[_Work[Any]] = deque()
+        self._arrived = threading.Condition()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, run: Callable[[Sql], T]) -> Future[T]:
+        """Have `run` executed in the next transaction; the future resolves after its commit.
+
+        `future.cancel()` answers True only when `run` was not begun, and then it never will be.
+        StoreUnavailableError in the future means that nothing of it was kept.
+        """
+        work = _Work(run)
+        with self._arrived:
+            if self._closing:
+                raise StoreUnavailableError("The database is being closed.")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
+                self._thread.start()
+            self._waiting.append(work)
+            self._arrived.notify()
+        return work.future
+
+    def close(self) -> None:
+        """Commit what waits, and end the thread."""
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _loop(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting and not self._closing:
+                    self._arrived.wait()
+                if not self._waiting:
+                    break
+            self._commit_group()
+        self._discard()
+
+    def _commit_group(self) -> None:
+        group: list[_Work[Any]] = []
+        try:
+            with self._transaction():
+                # Taken only now: whoever gave up while the gate was shut is left out, surely and for good.
+                group = self._take()
+                for work in group:
+                    self._run(work)
+        except Exception as error:  # noqa: BLE001  the thread must live on, and everybody waiting must have an answer
+            self._fail(group or self._take(), error)
+            return
+        for work in group:
+            work.settle()
+        self._after_commit()
+
+    def _take(self) -> list[_Work[Any]]:
+        with self._arrived:
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        return [work for work in taken if work.future.set_running_or_notify_cancel()]
+
+    def _run(self, work: _Work[Any]) -> None:
+        try:
+            with self._savepoint():
+                work.result = work.run(Sql(self._database))
+        except (peewee.OperationalError, peewee.InterfaceError):
+            raise  # a full disk or a lost connection has ended the whole transaction
+        except Exception as error:  # noqa: BLE001  it belongs to whoever asked for the work
+            work.error = error
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        """peewee's own makes up a new name each time, which the database would have to parse anew."""
+        self._database.execute_sql("SAVEPOINT work")
+        try:
+            yield
+        except Exception:
+            self._database.execute_sql("ROLLBACK TO work")
+            raise
+        finally:
+            self._database.execute_sql("RELEASE work")
+
+    def _fail(self, group: list[_Work[Any]], error: Exception) -> None:
+        log.error("store.write_failed", works=len(group), error=str(error), kind=type(error).__name__)
+        # After a failed fsync a connection must not be trusted to know what is on the disk.
+        self._discard()
+        unavailable = StoreUnavailableError(f"The database did not take the write ({error}).")
+        for work in group:
+            work.future.set_exception(unavailable)

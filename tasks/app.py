@@ -1,0 +1,104 @@
+"""The Celery application of the workers: the two tasks, and the dispatcher that runs beside them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.signals import worker_init, worker_process_shutdown, worker_shutdown
+
+from gateway.aws.account import read_account
+from gateway.broker import find_broker_url, make_app
+from gateway.dispatch import FEEDBACK, SEND, Dispatch
+from gateway.logs import get_logger
+from gateway.settings import Settings
+from gateway.store.errors import StoreError
+from tasks.dispatcher import Dispatcher, Work
+from tasks.housekeeping import Housekeeping
+from tasks.services import PerProcess, Services
+
+log = get_logger(__name__)
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """The application behind `celery -A tasks`. Nothing is opened before a worker starts."""
+    app = make_app(find_broker_url(settings))
+    per_process = PerProcess(settings)
+    _add_tasks(app, per_process)
+    _add_dispatcher(app, per_process, settings)
+    worker_init.connect(lambda **_: _open_or_exit(per_process), weak=False)
+    worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
+    worker_shutdown.connect(lambda **_: per_process.close(), weak=False)
+    return app
+
+
+def _add_tasks(app: Celery, per_process: PerProcess) -> None:
+    @app.task(name=SEND)
+    def send(recipient_ids: list[int]) -> None:
+        """Send to these recipients, as far as they are due and ours."""
+        services = per_process.get()
+        _each(services, services.sender.send, recipient_ids)
+
+    @app.task(name=FEEDBACK)
+    def feedback(notification_ids: list[int]) -> None:
+        """Understand these notifications, as far as nobody has."""
+        services = per_process.get()
+        for notification_id in notification_ids:
+            services.processor.process(notification_id)
+
+
+def _each(services: Services, send: Any, ids: list[int]) -> None:
+    if len(ids) == 1:
+        send(ids[0])
+        return
+    for done in [services.pool.submit(send, id_) for id_ in ids]:
+        error = done.exception()
+        if error is not None:
+            log.error("task.send_failed", error=str(error), exc_info=error)
+
+
+def _add_dispatcher(app: Celery, per_process: PerProcess, settings: Settings) -> None:
+    class DispatcherStep(bootsteps.StartStopStep):
+        """Needs the pool and not the consumer: so it runs before and without a connection to the broker."""
+
+        requires = ("celery.worker.components:Pool",)
+
+        def __init__(self, parent: Any, **kwargs: Any) -> None:
+            super().__init__(parent, **kwargs)
+            self._dispatcher: Dispatcher | None = None
+
+        def start(self, parent: Any) -> None:  # noqa: ARG002  the library's signature
+            self._dispatcher = _make_dispatcher(app, per_process.get(), settings)
+            self._dispatcher.start()
+
+        def stop(self, parent: Any) -> None:  # noqa: ARG002
+            if self._dispatcher is not None:
+                self._dispatcher.stop()
+
+        terminate = stop
+
+    app.steps["worker"].add(DispatcherStep)
+
+
+def _make_dispatcher(app: Celery, services: Services, settings: Settings) -> Dispatcher:
+    return Dispatcher(
+        services.stores,
+        Work(Dispatch(app), services.sender, services.processor, settings.worker_threads),
+        Housekeeping(services.stores, read_account, time.monotonic),
+        holder=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
+        lease_seconds=settings.dispatcher_lease.total_seconds(),
+        rate_factor=settings.rate_factor,
+    )
+
+
+def _open_or_exit(per_process: PerProcess) -> None:
+    try:
+        per_process.get()
+    except StoreError as error:
+        sys.stderr.write(f"sesgate: {error}\n")
+        raise SystemExit(1) from None

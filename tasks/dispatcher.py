@@ -1,0 +1,242 @@
+"""The dispatcher: the one loop that meters due work into tasks.
+
+One is active in the whole installation, so its rate is the account's rate by construction. It marks what is due in
+the database and publishes ids; when the broker is away, or nobody takes a mark up, it does the same work in threads of
+its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from gateway.dispatch import Dispatch
+from gateway.logs import get_logger
+from gateway.store.control import ACCOUNT, THROTTLE, Lease, LeaseLostError
+from gateway.store.errors import StoreUnavailableError
+from gateway.store.stores import Stores
+from tasks.feedback import FeedbackProcessor
+from tasks.housekeeping import Housekeeping
+from tasks.lease import LeaseKeeper
+from tasks.pace import Slowdown, TokenBucket, into_tasks
+from tasks.publisher import Parcel, Publisher
+from tasks.sending import Sender
+
+log = get_logger(__name__)
+
+_TICK = 0.05
+_PACE_EVERY = 1.0
+_UNKNOWN_RATE = 1.0  # a new account's; until GetAccount has answered
+_MARKED_SECONDS = 2.0
+_NOTIFICATIONS = 200
+_CRASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a dispatcher hands out, and how the same is done without a broker."""
+
+    dispatch: Dispatch
+    sender: Sender
+    processor: FeedbackProcessor
+    threads: int
+
+
+class LocalPool:
+    """Threads for the work that the broker cannot take; bounded, and full means wait for the next mark."""
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dispatcher-work")
+        self._free = threading.Semaphore(threads * 4)
+
+    def each(self, run: Callable[[int], None]) -> Callable[[list[int]], None]:
+        """A function that has `run` called for every id it is given."""
+
+        def submit(ids: list[int]) -> None:
+            for id_ in ids:
+                if not self._free.acquire(blocking=False):
+                    return  # the marks of the rest lapse, and they come again
+                self._executor.submit(self._run, run, id_)
+
+        return submit
+
+    def stop(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, run: Callable[[int], None], id_: int) -> None:
+        try:
+            run(id_)
+        except Exception:
+            # Nobody asks this future: the row's mark or claim lapses, and the log must have the reason.
+            log.exception("dispatcher.work_failed", id=id_)
+        finally:
+            self._free.release()
+
+
+class Dispatcher:
+    """A thread of the worker's main process. `start` and `stop` it once."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        work: Work,
+        housekeeping: Housekeeping,
+        *,
+        holder: str,
+        lease_seconds: float,
+        rate_factor: float,
+    ) -> None:
+        self._stores = stores
+        self._work = work
+        self._housekeeping = housekeeping
+        self._rate_factor = rate_factor
+        self._stopping = threading.Event()
+        self._keeper = LeaseKeeper(stores.control, holder, lease_seconds, self._stopping)
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._ticks = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop, wait for the work done here, and give the lease back."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        crashes = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._stand_by_and_serve()
+                crashes = 0
+            except StoreUnavailableError as error:
+                log.warning("dispatcher.store_unavailable", error=str(error))
+                self._stopping.wait(1)
+            except Exception:
+                # The worker must live on, and its dispatcher come back: slower each time it fails at once.
+                log.exception("dispatcher.crashed")
+                crashes = 0 if time.monotonic() - began > _CRASH_WAITS[-1] else crashes + 1
+                self._stopping.wait(_CRASH_WAITS[min(crashes, len(_CRASH_WAITS) - 1)])
+
+    def _stand_by_and_serve(self) -> None:
+        lease = self._keeper.wait()
+        if lease is None:
+            return
+        log.info("dispatcher.active", epoch=lease.epoch)
+        pool, publisher = LocalPool(self._work.threads), Publisher()
+        try:
+            with self._keeper.beating(lease, lambda: self._ticks) as lost, self._keeping_house(lease):
+                _Loop(self._stores, self._work, lease, pool, publisher, self._rate_factor).run(
+                    lambda: self._tick_on(lost)
+                )
+        except LeaseLostError:
+            log.warning("dispatcher.lease_lost", epoch=lease.epoch)
+        finally:
+            publisher.stop()
+            pool.stop()
+            self._stores.control.clear_lease(lease)
+
+    def _tick_on(self, lost: threading.Event) -> bool:
+        """Count a tick, and sleep until the next; False when there is none to come."""
+        self._ticks += 1
+        return not lost.is_set() and not self._stopping.wait(_TICK)
+
+    def _keeping_house(self, lease: Lease) -> _Running:
+        return _Running("dispatcher-housekeeping", lambda done: self._housekeeping.run(lease, done))
+
+
+class _Running:
+    """A thread for the length of a `with` block."""
+
+    def __init__(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=run, args=(self._done,), name=name, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=30)
+
+
+class _Loop:
+    """One term of office."""
+
+    def __init__(
+        self, stores: Stores, work: Work, lease: Lease, pool: LocalPool, publisher: Publisher, rate_factor: float
+    ) -> None:
+        self._stores = stores
+        self._lease = lease
+        self._publisher = publisher
+        self._rate_factor = rate_factor
+        self._publish_send = work.dispatch.send
+        self._publish_feedback = work.dispatch.feedback
+        self._send_here = pool.each(work.sender.send)
+        self._process_here = pool.each(work.processor.process)
+        self._bucket = TokenBucket(time.monotonic())
+        self._slowdown = Slowdown(seen=time.time())
+        self._account_rate = _UNKNOWN_RATE
+        self._paced_at = 0.0
+        self._probed_at = 0.0
+
+    def run(self, tick_on: Callable[[], bool]) -> None:
+        while tick_on():
+            self._dispatch_recipients()
+            self._dispatch_notifications()
+
+    def _dispatch_recipients(self) -> None:
+        rate = self._rate()
+        tokens = self._bucket.available(rate, time.monotonic())
+        outlook = self._stores.sending.outlook()
+        if not outlook.due or outlook.stopped or not tokens:
+            return
+        room = int(max(1.0, rate * _MARKED_SECONDS)) - outlook.marked
+        limit = min(tokens, room)
+        if outlook.probing:
+            limit = min(limit, self._probe())
+        if limit <= 0:
+            return
+        due = self._stores.sending.mark_due(self._lease, limit)
+        self._bucket.take(len(due))
+        self._hand_out([one.recipient_id for one in due if not one.overdue], self._publish_send, self._send_here)
+        self._send_here([one.recipient_id for one in due if one.overdue])
+
+    def _dispatch_notifications(self) -> None:
+        if not self._stores.notifications.has_due():
+            return
+        due = self._stores.notifications.mark_due(self._lease, _NOTIFICATIONS)
+        self._hand_out([id_ for id_, overdue in due if not overdue], self._publish_feedback, self._process_here)
+        self._process_here([id_ for id_, overdue in due if overdue])
+
+    def _hand_out(
+        self, ids: list[int], publish: Callable[[list[int]], None], run_here: Callable[[list[int]], None]
+    ) -> None:
+        for some in into_tasks(ids):
+            if not self._publisher.offer(Parcel(some, publish, run_here)):
+                run_here(some)
+
+    def _probe(self) -> int:
+        """One mail shows whether the circuit may be closed; the next one goes only some seconds later."""
+        now = time.monotonic()
+        if now - self._probed_at < _CRASH_WAITS[2]:
+            return 0
+        self._probed_at = now
+        return 1
+
+    def _rate(self) -> float:
+        """Recipients a second, now. The facts are read anew once a second."""
+        now = time.monotonic()
+        if now - self._paced_at >= _PACE_EVERY:
+            self._paced_at = now
+            account = self._stores.control.get(ACCOUNT)
+            self._account_rate = float((account or {}).get("max_send_rate", _UNKNOWN_RATE))
+            throttle = self._stores.control.get(THROTTLE)
+            if throttle is not None:
+                self._slowdown = self._slowdown.throttled(float(throttle["at"]), now)
+        return self._account_rate * self._rate_factor * self._slowdown.current(now)

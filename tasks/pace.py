@@ -1,0 +1,57 @@
+"""How fast to send: a bucket of tokens, and the account's rate slowed down by SES's own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# A burst is what a quarter of a second allows, and always one: SES tolerates short bursts, not long ones.
+BURST_SECONDS = 0.25
+SLOWEST = 1 / 64
+RECOVERY_PER_SECOND = 0.01
+FEW = 4
+IDS_PER_TASK = 25
+
+
+class TokenBucket:
+    """Tokens at `rate` a second. It starts empty: after a take-over nobody knows what was spent just before.
+
+    The caller passes the time, in seconds on a clock that never jumps.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._tokens = 0.0
+        self._filled_at = now
+
+    def available(self, rate: float, now: float) -> int:
+        capacity = max(1.0, rate * BURST_SECONDS)
+        self._tokens = min(capacity, self._tokens + rate * max(0.0, now - self._filled_at))
+        self._filled_at = now
+        return int(self._tokens)
+
+    def take(self, tokens: int) -> None:
+        self._tokens -= tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """The part of the account's rate that is used. Throttling halves it, time restores it (1 % a second)."""
+
+    factor: float = 1.0
+    since: float = 0.0
+    seen: float = 0.0  # the throttling answer that was heeded last, in seconds since 1970
+
+    def current(self, now: float) -> float:
+        return min(1.0, self.factor + RECOVERY_PER_SECOND * max(0.0, now - self.since))
+
+    def throttled(self, answered_at: float, now: float) -> Slowdown:
+        """Heed a throttling answer, once a second at most: the calls in flight are all refused together."""
+        if answered_at < self.seen + 1:
+            return self
+        return Slowdown(max(SLOWEST, self.current(now) / 2), now, answered_at)
+
+
+def into_tasks(ids: Sequence[int]) -> list[list[int]]:
+    """One id a task when there are few, so that Flower stays readable; many under load, where tasks cost most."""
+    size = 1 if len(ids) <= FEW else IDS_PER_TASK
+    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
