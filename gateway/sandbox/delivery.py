@@ -1,0 +1,174 @@
+"""The courier: takes the outbox of the simulated SNS to the HTTP endpoints, with retries."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+import urllib3
+
+from gateway.sandbox.envelopes import Stationery
+from gateway.sandbox.outbox import SUBSCRIPTION_CONFIRMATION, Outbox, Outcome, Parcel
+from gateway.sandbox.retry_policy import RetryPolicy
+from gateway.sandbox.sns_resources import Subscriptions
+
+_log = structlog.get_logger(__name__)
+
+_THREADS: Final = 8
+_IN_FLIGHT: Final = 64
+_ANSWER_WITHIN: Final = 15.0
+"""Seconds that SNS gives an endpoint."""
+_IDLE: Final = 1.0
+_CONFIRMATION_MAX: Final = 4.0
+_REST_MAX: Final = 5.0
+
+
+class Courier:
+    """One thread decides and records, a few carry. Nothing is in memory only: the outbox has it until it is done."""
+
+    def __init__(self, outbox: Outbox, subscriptions: Subscriptions, stationery: Stationery) -> None:
+        self._outbox = outbox
+        self._subscriptions = subscriptions
+        self._stationery = stationery
+        self._pool = urllib3.PoolManager(maxsize=_THREADS, retries=False)
+        self._timeout = urllib3.Timeout(connect=5.0, read=_ANSWER_WITHIN)
+        self._bag: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._in_flight: set[int] = set()
+        self._resting: dict[str, float] = {}
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        # Daemons, for an endpoint that does not answer must not hold up the end: its parcel goes out again next time.
+        self._threads = [threading.Thread(target=self._decide, name="sns-courier", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._carry, name=f"sns-courier-{number}", daemon=True)
+            for number in range(_THREADS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Take nothing new. What is on its way gets a moment."""
+        self._stopping.set()
+        self._woken.set()
+        for _ in range(_THREADS):
+            self._bag.put(None)
+        deadline = time.monotonic() + 0.5
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._record()
+        self._pool.clear()
+
+    def _decide(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                self._record()
+                pause = self._hand_out()
+            except Exception:  # noqa: BLE001 - The thread must live on; the outbox still has everything.
+                _log.exception("sandbox_courier_failed")
+                pause = _IDLE
+            self._woken.wait(pause)
+
+    def _record(self) -> None:
+        outcomes: list[Outcome] = []
+        while not self._outcomes.empty():
+            outcomes.append(self._outcomes.get())
+        if outcomes:
+            self._outbox.record(outcomes)
+            self._in_flight.difference_update(outcome.parcel.id for outcome in outcomes)
+            self._rest(outcomes)
+
+    def _rest(self, outcomes: list[Outcome]) -> None:
+        """An endpoint where nobody listens is left alone for a while: one refused connection speaks for all."""
+        for outcome in outcomes:
+            if outcome.status is None and outcome.retry_after is not None:
+                until = time.time() + min(outcome.retry_after, _REST_MAX)
+                self._resting[outcome.parcel.endpoint] = until
+            elif outcome.status is not None:
+                self._resting.pop(outcome.parcel.endpoint, None)
+
+    def _hand_out(self) -> float:
+        """Hand out what is due, and say how long there is nothing more to do."""
+        now = time.time()
+        self._resting = {endpoint: until for endpoint, until in self._resting.items() if until > now}
+        room = _IN_FLIGHT - len(self._in_flight)
+        if room <= 0:
+            return _IDLE
+        due = self._outbox.due(now, room + len(self._in_flight), list(self._resting))
+        fresh = [parcel for parcel in due if parcel.id not in self._in_flight][:room]
+        for parcel in fresh:
+            self._in_flight.add(parcel.id)
+            self._bag.put(parcel)
+        return self._pause(now)
+
+    def _pause(self, now: float) -> float:
+        """Until the next parcel is due or an endpoint has rested, a second at most. In flight is woken for."""
+        coming = list(self._resting.values())
+        next_due = self._outbox.next_due(now)
+        if next_due is not None:
+            coming.append(next_due)
+        return max(0.0, min([_IDLE, *(moment - now for moment in coming)]))
+
+    def _carry(self) -> None:
+        while (parcel := self._bag.get()) is not None and not self._stopping.is_set():
+            try:
+                outcome = self._attempt(parcel)
+            except Exception as error:  # noqa: BLE001 - An endpoint that urllib3 cannot even parse; the thread must live on.
+                _log.exception("sandbox_delivery_failed", notification=parcel.id)
+                outcome = Outcome(parcel, delivered=False, status=None, error=type(error).__name__, retry_after=None)
+            self._outcomes.put(outcome)
+            self._woken.set()
+
+    def _attempt(self, parcel: Parcel) -> Outcome:
+        subscription = self._subscriptions.find(parcel.subscription_arn)
+        policy = RetryPolicy() if subscription is None else subscription.retry_policy
+        request = self._stationery.request(parcel, raw=subscription is not None and subscription.raw)
+        try:
+            response = self._pool.request(
+                "POST",
+                parcel.endpoint,
+                body=request.body,
+                headers=request.headers,
+                timeout=self._timeout,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            return self._failed(parcel, policy, status=None, error=type(error).__name__)
+        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return self._answered(parcel, response.status)
+        return self._failed(parcel, policy, status=response.status, error=None)
+
+    @staticmethod
+    def _answered(parcel: Parcel, status: int) -> Outcome:
+        """A question for confirmation is repeated although it was taken: taken is not yet confirmed."""
+        again = _confirmation_delay(parcel) if parcel.type == SUBSCRIPTION_CONFIRMATION else None
+        return Outcome(parcel, delivered=True, status=status, error=None, retry_after=again)
+
+    @staticmethod
+    def _failed(parcel: Parcel, policy: RetryPolicy, *, status: int | None, error: str | None) -> Outcome:
+        if parcel.type == SUBSCRIPTION_CONFIRMATION:
+            again: float | None = _confirmation_delay(parcel)
+        else:
+            again = policy.delay(parcel.attempts + 1) if _retryable(status) else None
+        return Outcome(parcel, delivered=False, status=status, error=error, retry_after=again)
+
+
+def _retryable(status: int | None) -> bool:
+    """No answer, 5xx and 429. Every other status is a permanent failure (SNS, message delivery retries)."""
+    return status is None or status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _confirmation_delay(parcel: Parcel) -> float:
+    """Every second at first, for a webhook that is just starting; every few seconds later. It never gives up."""
+    return min(_CONFIRMATION_MAX, 1.0 + 0.25 * parcel.attempts)

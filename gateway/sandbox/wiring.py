@@ -1,0 +1,62 @@
+"""What the simulated AWS starts with: a configuration set, a topic, and the webhook's subscription."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.sandbox import names, topic_policy
+from gateway.sandbox.config import SandboxConfig
+from gateway.sandbox.publishing import Publisher
+from gateway.sandbox.resources import Resources
+from gateway.sandbox.sns_resources import Subscription
+
+_RECORD: Final = "wired-subscription"
+
+
+def wire(config: SandboxConfig, resources: Resources, publisher: Publisher) -> None:
+    """Safe to repeat at every start: what is there stays, what is missing is made."""
+    with resources.database.transaction():
+        _topic(config, resources)
+        _event_destination(config, resources)
+        if config.webhook_url is not None:
+            _subscription(config, config.webhook_url, resources, publisher)
+
+
+def _topic(config: SandboxConfig, resources: Resources) -> None:
+    set_arn = config.configuration_set_arn(names.CONFIGURATION_SET)
+    policy = topic_policy.for_ses(config.topic_arn, config.account_id, set_arn)
+    resources.topics.create(config.topic_arn, {"Policy": policy, "SignatureVersion": "2"})
+
+
+def _event_destination(config: SandboxConfig, resources: Resources) -> None:
+    if not resources.configuration_sets.exists(names.CONFIGURATION_SET):
+        resources.configuration_sets.create(names.CONFIGURATION_SET, {})
+    if not resources.destinations.of(names.CONFIGURATION_SET):
+        definition = {
+            "Enabled": True,
+            "MatchingEventTypes": list(names.EVENT_TYPES),
+            "SnsDestination": {"TopicArn": config.topic_arn},
+        }
+        resources.destinations.create(names.CONFIGURATION_SET, names.EVENT_DESTINATION, definition)
+
+
+def _subscription(config: SandboxConfig, webhook_url: str, resources: Resources, publisher: Publisher) -> None:
+    """The webhook's, replaced if the webhook has moved since the last start."""
+    before = resources.subscriptions.find(resources.records.load(_RECORD) or "")
+    if before is not None and before.endpoint == webhook_url:
+        if not before.confirmed:
+            publisher.ask_confirmation(before)
+        return
+    made = _subscribe(config, webhook_url, resources)
+    publisher.ask_confirmation(made)
+    if before is not None:
+        resources.outbox.hand_over(before.arn, made.arn, webhook_url)
+        resources.outbox.withdraw(before.arn)
+        resources.subscriptions.delete(before.arn)
+
+
+def _subscribe(config: SandboxConfig, webhook_url: str, resources: Resources) -> Subscription:
+    protocol = webhook_url.partition(":")[0].lower()
+    made = resources.subscriptions.create(config.topic_arn, protocol, webhook_url, {}, holds=True)
+    resources.records.save(_RECORD, made.arn)
+    return made
