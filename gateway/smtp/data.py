@@ -1,0 +1,88 @@
+"""Reading the content of a mail (RFC 5321 section 4.1.1.4) in blocks and in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+BLOCK = 64 * 1024
+_END = b"\r\n.\r\n"
+
+
+class OversizeError(Exception):
+    """The client goes on although twice the limit was received: only closing the connection stops it."""
+
+
+class LargePlace:
+    """One of the few places for large content in memory; given back at the end of the `with`, if it was taken."""
+
+    def __init__(self, places: asyncio.Semaphore, patience: float) -> None:
+        self._places = places
+        self._patience = patience
+        self.is_taken = False
+        self.waited = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_taken:
+            self._places.release()
+
+    async def take(self) -> None:
+        """Wait for a place, once. The client is not read from meanwhile. TimeoutError when none became free."""
+        if self.is_taken:
+            return
+        started = time.monotonic()
+        async with asyncio.timeout(self._patience):
+            await self._places.acquire()
+        self.is_taken = True
+        self.waited = time.monotonic() - started
+
+
+class BlockReader(asyncio.StreamReader):
+    """A stream reader that takes back what was read too far, for commands sent in the same segment as the content."""
+
+    _buffer: bytearray  # StreamReader's own; no public way leads to it
+
+    def has_input(self) -> bool:
+        """Whether bytes wait that nobody has read yet."""
+        return bool(self._buffer)
+
+    def unread(self, data: bytes) -> None:
+        self._buffer[:0] = data
+
+
+async def read_content(reader: BlockReader, limit: int, progress: Callable[[int], Awaitable[None]]) -> bytes | None:
+    """The content up to the lone dot, without dot-stuffing; None when it is larger than `limit`.
+
+    Only <CRLF>.<CRLF> ends it: any other reading of line ends is what SMTP smuggling lives from. `progress` is awaited
+    with the octets received so far after each block. OversizeError beyond twice the limit; ConnectionResetError when
+    the client went away.
+    """
+    kept = bytearray(b"\r\n")  # the end of the DATA command: content may begin with the lone dot
+    most_kept = limit + limit // 3 + 2 * len(_END)  # the shortest line that is stuffed grows from 3 octets to 4
+    received = 0
+    oversize = False
+    while block := await reader.read(BLOCK):
+        received += len(block)
+        searched = len(kept)
+        kept += block
+        end = kept.find(_END, max(0, searched - len(_END) + 1))
+        if end >= 0:
+            reader.unread(bytes(memoryview(kept)[end + len(_END) :]))
+            content = None if oversize else _unstuffed(bytes(memoryview(kept)[2 : end + 2]))
+            return None if content is None or len(content) > limit else content
+        if received > 2 * limit + BLOCK:
+            raise OversizeError
+        if oversize or len(kept) > most_kept:
+            oversize = True
+            del kept[: -len(_END) + 1]
+        await progress(received)
+    raise ConnectionResetError("the client went away in the middle of the content")
+
+
+def _unstuffed(content: bytes) -> bytes:
+    return content.removeprefix(b".").replace(b"\r\n.", b"\r\n")

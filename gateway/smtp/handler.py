@@ -1,0 +1,218 @@
+"""What the commands of a mail transaction do. The only place that sees aiosmtpd's Envelope; ours leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from aiosmtpd.smtp import Envelope as SMTPEnvelope
+from aiosmtpd.smtp import Session as SMTPSession
+
+from gateway.addresses import AddressError, Mailbox, parse_forward_path, parse_mailbox
+from gateway.content import ContentError, ContentFacts, Inspected, inspect
+from gateway.envelope import LOCAL_CREDENTIAL, Envelope, Origin
+from gateway.logs import get_logger
+from gateway.smtp import replies
+from gateway.smtp.disk import FreeSpace
+from gateway.smtp.replies import RefusedError
+from gateway.store.errors import StoreUnavailableError
+from gateway.suppression_policy import Reason
+
+log = get_logger(__name__)
+
+_INSPECT_ASIDE = 256 * 1024  # octets; less is inspected in under a millisecond, on the event loop
+
+
+class Suppression(Protocol):
+    """What the front wants to know of a suppression."""
+
+    @property
+    def reason(self) -> Reason: ...
+
+    @property
+    def since(self) -> datetime: ...
+
+
+class SuppressionStore(Protocol):
+    def find(self, mailbox: Mailbox, /) -> Suppression | None:
+        """None means surely not suppressed; StoreUnavailableError that it cannot be told. May block."""
+
+
+class MessageStore(Protocol):
+    def submit(self, envelope: Envelope, facts: ContentFacts, /) -> Future[str]:
+        """Resolves with the message's id once it is on stable storage. After a `cancel()` that answered True, and
+        after StoreUnavailableError, surely nothing is kept.
+        """
+
+
+class Session(SMTPSession):
+    """A connection: who the client is, and whether it may send anywhere."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, client_address: str, *, may_relay: bool) -> None:
+        super().__init__(loop)
+        self.client_address = client_address
+        self.may_relay = may_relay
+
+    @property
+    def protocol(self) -> str:
+        return "ESMTP" if self.extended_smtp else "SMTP"
+
+
+class Transaction(SMTPEnvelope):
+    """A mail transaction as it comes about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reverse_path: Mailbox | None = None
+        self.forward_paths: dict[tuple[str, str], Mailbox] = {}
+        self.rcpt_commands = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.mail_from is not None
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOptions:
+    """The settings that the handler obeys. `patience` is how long a store may take, in seconds."""
+
+    max_message_bytes: int
+    max_recipients: int
+    suppressed_recipients: Literal["reject", "drop"]
+    refuse_bare_lf: bool
+    patience: float
+
+
+class Handler:
+    """The hooks of one listener. Each returns a reply; RefusedError is one that changes nothing."""
+
+    def __init__(
+        self,
+        options: HandlerOptions,
+        messages: MessageStore,
+        suppressions: SuppressionStore,
+        free_space: FreeSpace,
+        lookups: Executor,
+        inspections: Executor,
+    ) -> None:
+        self._options = options
+        self._messages = messages
+        self._suppressions = suppressions
+        self._free_space = free_space
+        self._lookups = lookups
+        self._inspections = inspections
+
+    async def handle_MAIL(self, transaction: Transaction, path: str, size: int | None) -> str:  # noqa: N802  aiosmtpd's name
+        """Begin a transaction; an empty path is the null reverse-path."""
+        if size is not None and size > self._options.max_message_bytes:
+            raise RefusedError(replies.TOO_LARGE, is_error=False)
+        await self.check_room()
+        if path:
+            try:
+                transaction.reverse_path = parse_mailbox(path)
+            except AddressError as error:
+                raise RefusedError(replies.bad_sender(str(error)), is_error=False) from None
+        transaction.mail_from = path or "<>"
+        return replies.SENDER_OK
+
+    async def handle_RCPT(self, session: Session, transaction: Transaction, path: str) -> str:  # noqa: N802
+        """Add a recipient. A stranger learns nothing but that he is one."""
+        if not session.may_relay:
+            log.warning("relaying.denied", client=session.client_address)
+            raise RefusedError(replies.relaying_denied(session.client_address))
+        try:
+            mailbox = parse_forward_path(path)
+        except AddressError as error:
+            raise RefusedError(replies.bad_recipient(str(error)), is_error=False) from None
+        key = (mailbox.local_part, mailbox.domain.lower())
+        if key in transaction.forward_paths:
+            return replies.RECIPIENT_OK
+        if len(transaction.forward_paths) >= self._options.max_recipients:
+            raise RefusedError(replies.TOO_MANY_RECIPIENTS, is_error=False)
+        if self._options.suppressed_recipients == "reject":
+            await self._check_suppression(mailbox)
+        transaction.forward_paths[key] = mailbox
+        return replies.RECIPIENT_OK
+
+    async def handle_DATA(self, session: Session, transaction: Transaction, content: bytes) -> str:  # noqa: N802
+        """Accept the message: 250 once it is on stable storage, and never otherwise."""
+        try:
+            inspected = await self._inspect(content)
+        except ContentError as error:
+            log.info("content.refused", client=session.client_address, fault=error.fault.value, line=error.line)
+            raise RefusedError(replies.content_refused(error), is_error=False) from None
+        if inspected.facts.size > self._options.max_message_bytes:
+            raise RefusedError(replies.TOO_LARGE, is_error=False)
+        envelope = _frozen(session, transaction, inspected.content)
+        try:
+            return await self._commit(envelope, inspected.facts)
+        except StoreUnavailableError as error:
+            log.warning("message.not_stored", client=session.client_address, error=str(error))
+            raise RefusedError(replies.STORE_UNAVAILABLE, is_error=False) from None
+
+    async def check_room(self) -> None:
+        """RefusedError when the disk is nearly full: what is left belongs to the mail that was accepted."""
+        if await self._free_space.is_short():
+            raise RefusedError(replies.NO_ROOM, is_error=False)
+
+    async def _check_suppression(self, mailbox: Mailbox) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._options.patience):
+                suppression = await loop.run_in_executor(self._lookups, self._suppressions.find, mailbox)
+        except (StoreUnavailableError, TimeoutError) as error:
+            log.warning("recipient.not_checked", recipient=str(mailbox), error=str(error))
+            raise RefusedError(replies.LOOKUP_UNAVAILABLE, is_error=False) from None
+        if suppression is not None:
+            log.info("recipient.refused", recipient=str(mailbox), reason=str(suppression.reason))
+            refusal = replies.suppressed(mailbox, suppression.reason, suppression.since)
+            raise RefusedError(refusal, is_error=False)
+
+    async def _inspect(self, content: bytes) -> Inspected:
+        refuse_bare_lf = self._options.refuse_bare_lf
+        if len(content) <= _INSPECT_ASIDE:
+            return inspect(content, refuse_bare_lf=refuse_bare_lf)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._inspections, lambda: inspect(content, refuse_bare_lf=refuse_bare_lf))
+
+    async def _commit(self, envelope: Envelope, facts: ContentFacts) -> str:
+        """Wait for the store, but no longer than the client's patience unless the commit has begun.
+
+        A client that goes away cancels the waiting and never the commit: the message is stored whole or not at all,
+        and when it is, the client, which has no answer, sends it again (RFC 1047).
+        """
+        commit = self._messages.submit(envelope, facts)
+        outcome = asyncio.wrap_future(commit)
+        outcome.add_done_callback(lambda future: _log_outcome(future, envelope, facts))
+        await asyncio.wait((outcome,), timeout=self._options.patience)
+        if not outcome.done():
+            if commit.cancel():
+                raise StoreUnavailableError("The store did not begin the commit in time.")
+            await asyncio.wait((outcome,))
+        return replies.queued(outcome.result())
+
+
+def _frozen(session: Session, transaction: Transaction, content: bytes) -> Envelope:
+    origin = Origin(
+        credential=LOCAL_CREDENTIAL,
+        client_address=session.client_address,
+        helo=session.host_name or "",
+        protocol=session.protocol,
+    )
+    return Envelope(transaction.reverse_path, tuple(transaction.forward_paths.values()), content, origin)
+
+
+def _log_outcome(outcome: asyncio.Future[str], envelope: Envelope, facts: ContentFacts) -> None:
+    """Here and not after the waiting, so that a message is logged whose client did not stay for the answer."""
+    if outcome.cancelled() or outcome.exception() is not None:
+        return
+    log.info(
+        "message.accepted",
+        message=outcome.result(),
+        client=envelope.origin.client_address,
+        recipients=len(envelope.forward_paths),
+        size=facts.size,
+    )

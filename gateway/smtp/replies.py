@@ -1,0 +1,117 @@
+"""Every reply of the front: a code of RFC 5321, an enhanced status code of RFC 3463, one sentence.
+
+Nothing that a client sent is repeated but addresses that were parsed as such, and no reply speaks of our insides.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gateway.addresses import Mailbox
+from gateway.content import MAX_HEADER, MAX_RECEIVED, ContentError, ContentFault
+from gateway.header_encoding import MAX_LINE
+from gateway.suppression_policy import Reason
+
+IDENT = "ESMTP sesgate"
+
+OK = "250 2.0.0 OK"
+SENDER_OK = "250 2.1.0 Sender OK"
+RECIPIENT_OK = "250 2.1.5 Recipient OK"
+START_DATA = "354 End data with <CR><LF>.<CR><LF>"
+GOODBYE = "221 2.0.0 Goodbye"
+CANNOT_VERIFY = "252 2.1.5 Addresses are not verified here; send the mail and see"
+HELP = "214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP"
+
+SHUTTING_DOWN = "421 4.3.2 The mail gateway is shutting down; connect again in a moment"
+TOO_MANY_CONNECTIONS = "421 4.3.2 Too many connections; try again later"
+SESSION_TOO_LONG = "421 4.3.2 This session has gone on for too long without a message; connect again"
+NO_PLACE_FOR_LARGE = "421 4.3.2 Too many large messages at once; try again later"
+IDLE_TOO_LONG = "421 4.4.2 Waited too long for the client; closing the connection"
+TOO_MANY_ERRORS = "421 4.7.0 Too many errors; closing the connection"
+NOT_SMTP = "421 4.7.0 That is not SMTP; closing the connection"
+
+STORE_UNAVAILABLE = "451 4.3.0 The message cannot be stored at the moment; try again later"
+LOOKUP_UNAVAILABLE = "451 4.3.0 The recipient cannot be checked at the moment; try again later"
+INTERNAL_ERROR = "451 4.3.0 The mail gateway met an error of its own; try again later"
+NO_ROOM = "452 4.3.1 The mail gateway is short of disk space; try again later"
+TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients; send the rest in another transaction"
+
+COMMAND_TOO_LONG = "500 5.5.2 The command line is too long"
+COMMAND_WITHOUT_CRLF = "500 5.5.2 A command must end with <CR><LF>"
+COMMAND_NOT_ASCII = "500 5.5.2 A command may hold printable ASCII characters only"
+UNKNOWN_COMMAND = "500 5.5.2 The command is not known here"
+HELO_SYNTAX = "501 5.5.4 Say HELO or EHLO with the name of your host"
+MAIL_SYNTAX = "501 5.5.4 Syntax: MAIL FROM:<address>"
+RCPT_SYNTAX = "501 5.5.4 Syntax: RCPT TO:<address>"
+DATA_SYNTAX = "501 5.5.4 Syntax: DATA"
+SIZE_SYNTAX = "501 5.5.4 SIZE must be a number of octets"
+BODY_SYNTAX = "501 5.5.4 BODY must be 7BIT or 8BITMIME"
+NOT_IMPLEMENTED = "502 5.5.1 The command is not offered here"
+HELO_FIRST = "503 5.5.1 Say HELO or EHLO first"
+MAIL_FIRST = "503 5.5.1 Say MAIL first"
+RCPT_FIRST = "503 5.5.1 No recipient was accepted; say RCPT first"
+NESTED_MAIL = "503 5.5.1 A mail transaction is open already; say RSET first"
+TOO_LARGE = "552 5.3.4 The message is larger than the mail gateway takes"
+NON_ASCII_ADDRESS = "553 5.6.7 Addresses beyond ASCII are not supported; write the domain in its xn-- form"
+SPOKE_TOO_EARLY = "554 5.5.0 The client must wait for the reply; closing the connection"
+UNKNOWN_PARAMETER = "555 5.5.4 A parameter of the command is not supported"
+
+_CONTENT_REASONS = {
+    ContentFault.BARE_LF: "550 5.6.0 The content has a bare LF{line}; lines must end with <CR><LF>",
+    ContentFault.BARE_CR: "550 5.6.0 The content has a bare CR{line}; lines must end with <CR><LF>",
+    ContentFault.NUL: "550 5.6.0 The content has a NUL octet{line}",
+    ContentFault.LINE_TOO_LONG: f"550 5.6.0 The content has a line longer than {MAX_LINE} octets{{line}}",
+    ContentFault.HEADER_TOO_LARGE: f"550 5.6.0 The header section is larger than {MAX_HEADER} octets",
+    ContentFault.NO_FROM: "550 5.6.0 The message has no From header field",
+    ContentFault.SEVERAL_FROM: "550 5.6.0 The message has more than one From header field",
+    ContentFault.TOO_MANY_HOPS: f"554 5.4.6 The message has more than {MAX_RECEIVED} Received fields: a mail loop",
+    ContentFault.LOOP: "554 5.4.6 The message has passed this mail gateway before: a mail loop",
+}
+_SUPPRESSION_CODES = {Reason.BOUNCE: "5.1.1"}
+
+
+def banner(hostname: str) -> str:
+    return f"220 {hostname} {IDENT}"
+
+
+def helo(hostname: str) -> str:
+    return f"250 {hostname}"
+
+
+def ehlo(hostname: str, max_message_bytes: int) -> str:
+    extensions = (f"SIZE {max_message_bytes}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES")
+    return "\r\n".join((f"250-{hostname}", *(f"250-{extension}" for extension in extensions), "250 HELP"))
+
+
+def queued(ulid: str) -> str:
+    return f"250 2.0.0 OK: queued as {ulid}"
+
+
+def suppressed(mailbox: Mailbox, reason: Reason, since: datetime) -> str:
+    """5.1.1 says that the mailbox does not work, 5.7.1 that it is not to be mailed."""
+    return f"550 {_SUPPRESSION_CODES.get(reason, '5.7.1')} <{mailbox}>: suppressed ({reason}, {since:%Y-%m-%d})"
+
+
+def relaying_denied(client_address: str) -> str:
+    return f"550 5.7.1 Relaying denied: {client_address or 'the client'} is in no trusted network"
+
+
+def bad_sender(reason: str) -> str:
+    return f"553 5.1.7 The sender is no valid mailbox: {reason}"
+
+
+def bad_recipient(reason: str) -> str:
+    return f"553 5.1.3 The recipient is no valid mailbox: {reason}"
+
+
+def content_refused(error: ContentError) -> str:
+    return _CONTENT_REASONS[error.fault].format(line="" if error.line is None else f" in line {error.line}")
+
+
+class RefusedError(Exception):
+    """A command is refused with `reply`; `is_error` says that it counts towards the client's budget of errors."""
+
+    def __init__(self, reply: str, *, is_error: bool = True) -> None:
+        super().__init__(reply)
+        self.reply = reply
+        self.is_error = is_error
