@@ -211,10 +211,15 @@ class Settings(BaseSettings):
 
 
 def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
-    """Put the variables of `.env` into the environment; what the environment has already is left as it is."""
+    """Put the variables of `.env` into the environment; what the environment has already is left as it is.
+
+    boto3 knows the region as AWS_DEFAULT_REGION only; AWS_REGION, which every other AWS SDK reads, is passed on to it.
+    """
     for name, value in dotenv_values(directory / ".env").items():
         if value is not None:
             environ.setdefault(name, value)
+    if environ.get("AWS_REGION"):
+        environ["AWS_DEFAULT_REGION"] = environ["AWS_REGION"]
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

@@ -1,8 +1,8 @@
 """The write gate: one writer of the SQLite file at a time, across threads and processes.
 
 SQLite's own busy handler polls and starves whoever commits often; a lock that the kernel queues does not. The gate is
-a flock on a file beside the database. It is released by LOCK_UN and not only by closing: a child forked while the lock was
-held would share it and keep it shut.
+a flock on a file beside the database. It is released by LOCK_UN and not only by closing: a child forked while
+the lock was held would share it and keep it shut.
 """
 
 from __future__ import annotations
