@@ -1,0 +1,51 @@
+"""The public web application: SNS's way in, and two questions for a load balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Flask, Response
+
+from gateway.logs import get_logger
+from gateway.sns import Verifier
+from gateway.store.errors import StoreError
+from webhook.answers import answer, later, make_flask
+from webhook.confirm import Confirm
+from webhook.notifications import NotificationStore, SnsEndpoint
+
+log = get_logger(__name__)
+
+
+def create_app(
+    *,
+    verifier: Verifier,
+    notifications: NotificationStore,
+    confirm: Confirm,
+    hint: Callable[[int], None],
+    ask_database: Callable[[], object],
+) -> Flask:
+    """Put together what was made elsewhere.
+
+    `hint` must not block; it gets the id of each new notification after its commit. `ask_database` raises StoreError
+    while the database cannot be asked.
+    """
+    app = make_flask(__name__)
+    endpoint = SnsEndpoint(verifier, notifications, confirm, hint)
+    app.add_url_rule("/sns", "sns", endpoint.receive, methods=["POST"])
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return answer(HTTPStatus.OK, "alive")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        """Only the database: without a broker feedback is still stored, so SNS must still be let in."""
+        try:
+            ask_database()
+        except StoreError as error:
+            log.warning("webhook.not_ready", reason=str(error))
+            return later("The database cannot be asked.")
+        return answer(HTTPStatus.OK, "ready")
+
+    return app
