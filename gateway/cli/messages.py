@@ -120,9 +120,15 @@ def history(detail: MessageDetail) -> list[tuple[str, ...]]:
 def _attempt_moments(attempt: AttemptRecord) -> list[tuple[datetime, tuple[str, str, str]]]:
     moments = [(attempt.started_at, (attempt.address, "attempt", attempt.attempt_id))]
     if attempt.finished_at is not None:
-        said = "; ".join(filter(None, (attempt.detail, attempt.ses_message_id and f"SES id {attempt.ses_message_id}")))
-        moments.append((attempt.finished_at, (attempt.address, attempt.outcome or "ended", said)))
+        moments.append((attempt.finished_at, (attempt.address, attempt.outcome or "ended", _said(attempt))))
     return moments
+
+
+def _said(attempt: AttemptRecord) -> str:
+    ses_message_id = attempt.ses_message_id
+    if ses_message_id is None or ses_message_id in attempt.detail:
+        return attempt.detail
+    return "; ".join(filter(None, (attempt.detail, f"SES message id {ses_message_id}")))
 
 
 def _event_cells(event: EventRecord) -> tuple[str, str, str]:

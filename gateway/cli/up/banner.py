@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
+from pathlib import Path
 
-from gateway.cli.up.readiness import reachable
+from gateway.cli.network import reachable
 from gateway.settings import HostPort, Settings
 
 _FROM = "app@example.com"
@@ -38,7 +40,7 @@ def _listening(settings: Settings, *, sandbox: bool, own_redis: bool) -> list[st
 
 
 def _to_try(settings: Settings) -> list[str]:
-    server, sesgate = reachable(settings.listeners[0].address), _own_name()
+    server, sesgate = reachable(settings.listeners[0].address), _own_command(settings)
     swaks = f"swaks --server {server} --from {_FROM} --to"
     return [
         "  Try it from another terminal:",
@@ -53,9 +55,14 @@ def _to_try(settings: Settings) -> list[str]:
     ]
 
 
-def _own_name() -> str:
-    """How the reader can type this program's name."""
-    return "sesgate" if shutil.which("sesgate") else os.path.relpath(sys.argv[0])
+def _own_command(settings: Settings) -> str:
+    """How the reader can call this program on this data from the same directory."""
+    path = sys.argv[0]
+    name = "sesgate" if shutil.which("sesgate") else min(path, os.path.relpath(path), key=len)
+    data = settings.data_dir.absolute()
+    if data == Path.cwd() / Settings().data_dir:
+        return name
+    return f"SESGATE_DATA_DIR={shlex.quote(str(data))} {name}"
 
 
 def _url(address: HostPort) -> str:

@@ -6,20 +6,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 from gateway.cli.programs import admin_argv, webhook_argv
+from gateway.cli.up.redis import OwnRedis
 from gateway.settings import Settings
-
-_REDIS_OPTIONS = (
-    *("--port", "0"),  # No TCP.
-    *("--unixsocketperm", "600"),
-    # The database is the truth and the broker a wake-up: nothing of it is worth writing down.
-    *("--save", "", "--appendonly", "no"),
-    # Only this policy is right for a broker: the others throw messages away.
-    *("--maxmemory-policy", "noeviction"),
-    *("--daemonize", "no", "--loglevel", "warning"),
-)
 
 
 class Stage(IntEnum):
@@ -39,21 +29,6 @@ class Child:
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     stage: Stage
-
-
-@dataclass(frozen=True)
-class OwnRedis:
-    """The Redis that `up` brings along when no broker is configured."""
-
-    program: Path
-    socket: Path
-
-    @property
-    def url(self) -> str:
-        return f"redis+socket://{self.socket}"
-
-    def argv(self, directory: Path) -> tuple[str, ...]:
-        return (str(self.program), *_REDIS_OPTIONS, "--unixsocket", str(self.socket), "--dir", str(directory))
 
 
 def child_environ(
@@ -82,7 +57,7 @@ def child_environ(
 def plan(settings: Settings, environ: Mapping[str, str], *, sandbox: bool, redis: OwnRedis | None) -> tuple[Child, ...]:
     """The children in the order in which they start."""
     python = sys.executable
-    sesgate, celery = (python, "-m", "gateway.cli"), (python, "-m", "celery", "-A", "tasks")
+    sesgate, celery = (python, "-m", "gateway.cli"), (python, "-m", "celery", "--quiet", "-A", "tasks")
     ground = []
     if redis:
         ground.append(Child("redis", redis.argv(settings.data_dir.absolute()), environ, Stage.GROUND))

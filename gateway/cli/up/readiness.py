@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ from celery import Celery
 from celery.utils.nodenames import host_format
 
 from gateway.broker import make_app
+from gateway.cli.network import answers, reachable
 from gateway.cli.up.children import worker_node
 from gateway.settings import HostPort, Settings
 
@@ -27,13 +27,6 @@ class Probe:
 
     name: str
     check: Callable[[], bool]
-
-
-def reachable(address: HostPort) -> HostPort:
-    """Where a client on this machine finds what listens on `address`."""
-    if not address.is_wildcard:
-        return address
-    return HostPort("::1" if ":" in address.host else "127.0.0.1", address.port)
 
 
 def probes(settings: Settings, broker_url: str, *, sandbox: bool) -> tuple[Probe, ...]:
@@ -74,16 +67,7 @@ def _answers(probe: Probe) -> bool:
 
 
 def _http(name: str, address: HostPort, path: str) -> Probe:
-    def check() -> bool:
-        target = reachable(address)
-        connection = http.client.HTTPConnection(target.host, target.port, timeout=_TIMEOUT)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == http.HTTPStatus.OK
-        finally:
-            connection.close()
-
-    return Probe(name, check)
+    return Probe(name, lambda: answers(address, path))
 
 
 def _smtp(name: str, address: HostPort) -> Probe:

@@ -1,0 +1,19 @@
+"""`sesgate smtp`: the SMTP front alone."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli.context import load_settings, opened_stores
+from gateway.cli.help import example
+from gateway.logs import configure_logs
+from gateway.smtp import server
+
+
+@click.command(epilog=example('SESGATE_LISTENERS="0.0.0.0:2525 lan" sesgate smtp'))
+def command() -> None:
+    """Run the SMTP front, on SESGATE_LISTENERS."""
+    settings = load_settings()
+    configure_logs(settings.log_format, settings.log_addresses)
+    with opened_stores(settings) as stores:
+        server.run(settings, stores)

@@ -1,0 +1,260 @@
+"""The commands as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+from ulid import ULID
+
+from gateway.addresses import parse_mailbox
+from gateway.cli.main import cli
+from gateway.content import ContentFacts
+from gateway.envelope import LOCAL_CREDENTIAL, Envelope, Origin
+from gateway.suppression_policy import Reason
+from tests.support.sandbox import free_port
+from tests.support.stores import sqlite_stores
+
+_ADDRESSES = ("LISTENERS", "WEBHOOK_LISTEN", "ADMIN_LISTEN", "FLOWER_LISTEN", "SANDBOX_LISTEN")
+_COMMANDS = [
+    [],
+    ["up"],
+    ["smtp"],
+    ["webhook"],
+    ["admin"],
+    ["sandbox"],
+    ["sandbox", "run"],
+    ["sandbox", "env"],
+    ["migrate"],
+    ["suppressions"],
+    ["suppressions", "list"],
+    ["suppressions", "show"],
+    ["suppressions", "add"],
+    ["suppressions", "remove"],
+    ["messages"],
+    ["messages", "list"],
+    ["messages", "show"],
+]
+
+
+@pytest.fixture
+def sesgate(tmp_path, monkeypatch):
+    """Runs `sesgate` in an empty directory, whose data directory is `var`."""
+    monkeypatch.chdir(tmp_path)
+    # A copy, because commands load `.env` into it.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
+    monkeypatch.setattr(os, "environ", environ)
+
+    def run(*arguments, **environ):
+        return CliRunner().invoke(cli, arguments, env=environ, prog_name="sesgate")
+
+    return run
+
+
+@pytest.fixture
+def stores(tmp_path):
+    directory = tmp_path / "var"
+    directory.mkdir(mode=0o700)
+    stores = sqlite_stores(directory)
+    yield stores
+    stores.close()
+
+
+def free_addresses():
+    return {f"SESGATE_{name}": f"127.0.0.1:{free_port()}" for name in _ADDRESSES}
+
+
+def accept(stores, *recipients, subject="hello"):
+    """An accepted message; its ULID."""
+    content = f"Subject: {subject}\r\n\r\nhello\r\n".encode()
+    envelope = Envelope(
+        reverse_path=parse_mailbox("app@example.com"),
+        forward_paths=tuple(map(parse_mailbox, recipients)),
+        content=content,
+        origin=Origin(LOCAL_CREDENTIAL, "192.0.2.7", "app.example.com", "ESMTP"),
+    )
+    facts = ContentFacts(subject, "app@example.com", "<1@example.com>", len(content))
+    return stores.messages.submit(envelope, facts).result(timeout=30)
+
+
+def failed(result, code, *sentences):
+    """One line on standard error, none on standard output, and no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    for sentence in sentences:
+        assert sentence in result.stderr
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(sesgate, command):
+    result = sesgate(*command, "--help")
+    assert result.exit_code == 0
+    assert re.search(rf"Example:\n.*sesgate {' '.join(command)}", result.stdout)
+
+
+def test_the_version_is_told(sesgate):
+    assert re.fullmatch(r"sesgate, version \d+\.\d+\.\d+\n", sesgate("--version").stdout)
+
+
+def test_an_unknown_command_is_bad_usage(sesgate):
+    assert sesgate("frobnicate").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["up"], ["smtp"], ["migrate"], ["messages", "list"], ["sandbox", "env"]])
+def test_an_unknown_setting_stops_every_command_with_one_sentence(sesgate, command):
+    failed(sesgate(*command, SESGATE_LISTNERS="127.0.0.1:25"), 2, "SESGATE_LISTNERS is not a setting")
+
+
+def test_a_malformed_setting_in_dotenv_is_found(sesgate, tmp_path):
+    (tmp_path / ".env").write_text("SESGATE_ADMIN_LISTEN=nowhere\n")
+    failed(sesgate("migrate"), 2, "SESGATE_ADMIN_LISTEN")
+
+
+def test_migrate_creates_the_schema_and_then_has_nothing_to_do(sesgate, tmp_path):
+    first = sesgate("migrate", "--json")
+    assert first.exit_code == 0, first.output
+    assert json.loads(first.stdout)["applied"]
+    assert json.loads(sesgate("migrate", "--json").stdout) == {"applied": []}
+    assert sesgate("migrate").stdout == "The schema is up to date.\n"
+    assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_database_of_the_simulation_is_not_migrated_for_real(sesgate):
+    assert sesgate("migrate", "--stamp", "sandbox").exit_code == 0
+    failed(sesgate("migrate"), 1, "SESGATE_DATA_DIR")
+
+
+def test_a_command_on_no_database_is_one_sentence(sesgate):
+    failed(sesgate("messages", "list"), 1)
+
+
+def test_up_without_a_region_names_the_way_to_try_without_aws(sesgate, tmp_path):
+    failed(sesgate("up"), 2, "AWS_REGION", "--sandbox")
+    assert not (tmp_path / "var").exists()
+
+
+def test_up_without_a_configuration_set_is_refused(sesgate):
+    failed(sesgate("up", AWS_REGION="eu-west-1"), 2, "SESGATE_SES_CONFIGURATION_SET", "--sandbox")
+
+
+def test_the_sandboxs_data_is_not_sent_for_real(sesgate, tmp_path):
+    assert sesgate("migrate", "--stamp", "sandbox").exit_code == 0
+    result = sesgate("up", AWS_REGION="eu-west-1", SESGATE_SES_CONFIGURATION_SET="main", **free_addresses())
+    failed(result, 1, "SESGATE_DATA_DIR")
+    assert not (tmp_path / "var" / "redis.sock").exists()
+
+
+def test_no_answer_from_a_sandbox_is_one_sentence(sesgate):
+    failed(sesgate("sandbox", "env", SESGATE_SANDBOX_LISTEN="127.0.0.1:9"), 1, "127.0.0.1:9", "sesgate up --sandbox")
+
+
+def test_a_suppression_is_added_shown_listed_and_removed(sesgate, stores):
+    added = sesgate("suppressions", "add", "Jane@Example.com", "--note", "asked us by phone")
+    assert (added.exit_code, added.stdout) == (0, "Jane@Example.com is suppressed (manual).\n")
+
+    shown = sesgate("suppressions", "show", "jane@example.com")
+    assert shown.exit_code == 0
+    assert "manual" in shown.stdout
+    assert "asked us by phone" in shown.stdout
+
+    listed = json.loads(sesgate("suppressions", "list", "--json").stdout)
+    assert [(row["address"], row["reason"]) for row in listed] == [("Jane@Example.com", "manual")]
+    assert datetime.fromisoformat(listed[0]["since"]).tzinfo is UTC
+
+    removed = sesgate("suppressions", "remove", "jane@example.com")
+    assert removed.exit_code == 0
+    assert "account-level suppression list" in removed.stderr
+    assert stores.suppressions.find(parse_mailbox("jane@example.com")) is None
+
+
+def test_the_audit_names_the_user_of_the_operating_system(sesgate, stores):
+    sesgate("suppressions", "add", "jane@example.com")
+    with stores.db.read() as sql:
+        [(actor,)] = sql.all("SELECT actor FROM audit")
+    assert actor == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_an_address_that_is_not_suppressed_fails(sesgate, stores):
+    failed(sesgate("suppressions", "show", "jane@example.com"), 1, "jane@example.com is not suppressed.")
+    failed(sesgate("suppressions", "remove", "jane@example.com"), 1, "jane@example.com is not suppressed.")
+
+
+def test_a_weaker_reason_changes_nothing_and_says_so(sesgate, stores):
+    jane = parse_mailbox("jane@example.com")
+    stores.suppressions.add(jane, Reason.COMPLAINT, source="ses", detail="", actor="test")
+    result = sesgate("suppressions", "add", "jane@example.com")
+    assert result.exit_code == 0
+    assert "suppressed already (complaint, " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["show", "add", "remove"])
+def test_what_is_no_address_is_bad_usage(sesgate, stores, command):
+    failed(sesgate("suppressions", command, "jane"), 2, "'jane' is no address")
+
+
+def test_a_list_goes_on_where_it_ended(sesgate, stores):
+    for name in ("a", "b", "c"):
+        mailbox = parse_mailbox(f"{name}@example.com")
+        stores.suppressions.add(mailbox, Reason.MANUAL, source="test", detail="", actor="test")
+    first = sesgate("suppressions", "list", "--limit", "2")
+    assert [line.split("\t")[0] for line in first.stdout.splitlines()] == ["ADDRESS", "a@example.com", "b@example.com"]
+    assert "--after b@example.com" in first.stderr
+    second = sesgate("suppressions", "list", "--limit", "2", "--after", "b@example.com")
+    assert [line.split("\t")[0] for line in second.stdout.splitlines()] == ["ADDRESS", "c@example.com"]
+    assert second.stderr == ""
+
+
+def test_messages_are_listed_newest_first(sesgate, stores):
+    first, second = accept(stores, "ann@example.com"), accept(stores, "bob@example.com", "eve@example.com")
+    lines = [line.split("\t") for line in sesgate("messages", "list").stdout.splitlines()]
+    assert [line[0] for line in lines] == ["ID", second, first]
+    assert lines[1][3:5] == ["bob@example.com and 1 more", "2 QUEUED"]
+    assert lines[2][3:5] == ["ann@example.com", "QUEUED"]
+
+
+def test_messages_are_found_by_status_and_address(sesgate, stores):
+    first, _ = accept(stores, "ann@example.com"), accept(stores, "bob@example.com")
+    found = json.loads(
+        sesgate("messages", "list", "--json", "--status", "queued", "--address", "ANN@example.com").stdout
+    )
+    assert [message["ulid"] for message in found] == [first]
+    assert json.loads(sesgate("messages", "list", "--json", "--status", "BOUNCED").stdout) == []
+
+
+def test_messages_go_on_where_the_list_ended(sesgate, stores):
+    first, second = accept(stores, "ann@example.com"), accept(stores, "bob@example.com")
+    page = sesgate("messages", "list", "--limit", "1")
+    assert f"--before {second}" in page.stderr
+    rest = json.loads(sesgate("messages", "list", "--json", "--before", second).stdout)
+    assert [message["ulid"] for message in rest] == [first]
+
+
+def test_a_message_is_shown_with_its_recipients_and_history(sesgate, stores):
+    ulid = accept(stores, "ann@example.com")
+    shown = sesgate("messages", "show", ulid.lower())
+    assert shown.exit_code == 0, shown.output
+    for part in (ulid, "app@example.com", "ann@example.com\tQUEUED", "192.0.2.7", "accepted"):
+        assert part in shown.stdout
+    detail = json.loads(sesgate("messages", "show", ulid, "--json").stdout)
+    assert detail["recipients"][0]["address"] == "ann@example.com"
+
+
+def test_a_subject_cannot_take_over_the_terminal(sesgate, stores):
+    ulid = accept(stores, "ann@example.com", subject="\x1b]0;owned\x07hello")
+    for command in (["list"], ["show", ulid]):
+        output = sesgate("messages", *command).stdout
+        assert "hello" in output
+        assert "\x1b" not in output
+
+
+def test_no_such_message_fails_and_no_message_id_is_bad_usage(sesgate, stores):
+    failed(sesgate("messages", "show", str(ULID())), 1, "There is no message")
+    failed(sesgate("messages", "show", "12"), 2, "'12' is no message id")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+from gateway.cli.network import reachable
+from gateway.cli.up.banner import banner
+from gateway.cli.up.readiness import Probe, probes, wait_until_ready
+from gateway.settings import HostPort, Listener, Settings
+from tests.support.sandbox import free_port
+
+
+def test_what_answers_late_is_ready_and_what_never_does_is_named():
+    asked = []
+
+    def late():
+        asked.append(1)
+        return len(asked) > 1
+
+    def never():
+        raise ConnectionRefusedError
+
+    missing = asyncio.run(wait_until_ready([Probe("late", late), Probe("never", never)], patience=0.5))
+    assert missing == ["never"]
+
+
+def test_a_port_that_is_open_but_does_not_greet_is_no_smtp_front():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = HostPort("127.0.0.1", server.getsockname()[1])
+        settings = Settings(listeners=(Listener(address, "lan"),))
+        [smtp] = [probe for probe in probes(settings, "redis://127.0.0.1:1/0", sandbox=False) if "smtp" in probe.name]
+
+        def answer(greeting):
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(greeting)
+                connection.recv(100)
+                connection.sendall(b"221 Bye\r\n")
+
+        for greeting, ready in ((b"220 here ESMTP\r\n", True), (b"554 no\r\n", False)):
+            thread = threading.Thread(target=answer, args=(greeting,))
+            thread.start()
+            assert smtp.check() is ready
+            thread.join()
+
+
+def test_everything_that_is_started_is_asked():
+    names = [probe.name for probe in probes(Settings(workers=2), "redis://127.0.0.1:1/0", sandbox=True)]
+    assert names == ["sandbox", "smtp on 127.0.0.1:2525", "webhook", "admin", "flower", "worker1", "worker2"]
+
+
+def test_a_worker_behind_no_broker_does_not_answer():
+    settings = Settings(workers=1)
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    [worker] = [probe for probe in probes(settings, url, sandbox=False) if probe.name == "worker1"]
+    assert asyncio.run(wait_until_ready([worker], patience=0.1)) == ["worker1"]
+
+
+def test_a_wildcard_is_reached_on_loopback():
+    assert reachable(HostPort("0.0.0.0", 25)) == HostPort("127.0.0.1", 25)
+    assert reachable(HostPort("::", 25)) == HostPort("::1", 25)
+    assert reachable(HostPort("127.0.0.1", 25)) == HostPort("127.0.0.1", 25)
+
+
+def test_the_banner_says_where_everything_is_and_what_to_try(tmp_path):
+    text = banner(Settings(data_dir=tmp_path), sandbox=True, own_redis=True, missing=[])
+    for part in ("127.0.0.1:2525 (lan)", "http://127.0.0.1:8024/sns", "http://127.0.0.1:5555", str(tmp_path)):
+        assert part in text
+    assert text.count("swaks --server 127.0.0.1:2525") == 3
+
+
+def test_without_the_sandbox_nobody_is_told_to_mail_a_simulator():
+    assert "swaks" not in banner(Settings(), sandbox=False, own_redis=False, missing=[])
+
+
+def test_the_banner_names_what_is_missing():
+    assert banner(Settings(), sandbox=False, own_redis=True, missing=["flower"]).startswith(
+        "sesgate is up, except: flower (see the log)"
+    )
