@@ -1,0 +1,166 @@
+"""A running sandbox (the simulated AWS) for tests: a process of its own, on a free port, in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+import urllib3
+from botocore.config import Config
+
+from gateway.sandbox import names
+from tests.support.waiting import until
+
+_PROGRAM = """
+import json, sys
+from pathlib import Path
+from gateway.sandbox.config import SandboxConfig
+from gateway.sandbox.server import serve
+host, port, directory, webhook_url = json.loads(sys.argv[1])
+serve(SandboxConfig(host, port, Path(directory), webhook_url))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Sandbox:
+    """`with Sandbox(webhook_url="http://127.0.0.1:8024/sns") as sandbox:` starts it and waits until it answers.
+
+    Without a webhook URL there is no subscription. Without a directory it uses one that goes away at the end.
+    """
+
+    def __init__(
+        self, *, webhook_url: str | None = None, directory: Path | None = None, port: int | None = None
+    ) -> None:
+        self.webhook_url = webhook_url
+        self.port = port or free_port()
+        self._temporary = None if directory else Path(tempfile.mkdtemp(prefix="sandbox-"))
+        self.directory = directory or Path(str(self._temporary))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(10.0))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._http.clear()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def certificate_file(self) -> Path:
+        """What the webhook pins."""
+        return self.directory / names.SIGNING_CERTIFICATE_FILE
+
+    @property
+    def log(self) -> str:
+        """What the process wrote so far."""
+        return (self.directory / "output.log").read_text(errors="replace")
+
+    def client(self, service: str, **config: Any) -> Any:
+        """An unmodified boto3 client of the sandbox, without botocore's retries unless `config` says otherwise."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=names.REGION,
+            aws_access_key_id="sandbox",
+            aws_secret_access_key="sandbox",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=20).merge(Config(**config)),
+        )
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The accepted copies, oldest first."""
+        return self._lines("messages")
+
+    def notifications(self) -> list[dict[str, Any]]:
+        return self._lines("notifications")
+
+    def raw(self, message_id: str) -> bytes:
+        return bytes(self._call("GET", f"messages/{message_id}/raw"))
+
+    def clear(self) -> None:
+        self._call("DELETE", "messages")
+
+    def set_faults(self, **faults: Any) -> dict[str, Any]:
+        """Exactly these; without any, all are off."""
+        return dict(json.loads(self._call("PUT", "faults", faults)))
+
+    def set_account(self, **account: Any) -> dict[str, Any]:
+        """The default account but for these."""
+        return dict(json.loads(self._call("PUT", "account", account)))
+
+    def confirmed(self) -> bool:
+        """Whether the webhook's subscription is confirmed."""
+        subscriptions = self.client("sns").list_subscriptions()["Subscriptions"]
+        return any(found["SubscriptionArn"].startswith("arn:") for found in subscriptions)
+
+    def start(self) -> None:
+        """Its directory and port are those of before, so a start after `kill` is a restart."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        given = json.dumps(["127.0.0.1", self.port, str(self.directory), self.webhook_url])
+        with (self.directory / "output.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, given],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(self._answers, what="the sandbox answers")
+
+    def kill(self) -> None:
+        """`kill -9` of the whole process group: nothing of it gets to say good-bye."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(timeout=20)
+        self._process = None
+        return code
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"the sandbox ended with code {self._process.returncode}:\n{self.log}")
+        try:
+            return self._http.request("GET", f"{self.endpoint}/_sandbox/healthz").status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def _lines(self, path: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._call("GET", path).splitlines()]
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        encoded = None if body is None else json.dumps(body).encode()
+        response = self._http.request(method, f"{self.endpoint}/_sandbox/{path}", body=encoded)
+        if response.status >= 400:
+            raise AssertionError(f"{method} {path}: {response.status} {response.data.decode()}")
+        return response.data
