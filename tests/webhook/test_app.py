@@ -32,11 +32,10 @@ def is_later(response) -> bool:
 
 
 def post_stream(webhook, stream, length=None):
-    """A POST as a server hands it over while the body is still on its way; chunked without a length."""
-    environ = create_environ("/sns", method="POST")
-    environ["wsgi.input"] = stream
+    """A POST as gunicorn hands it over while the body is still on its way; chunked without a length."""
+    environ = create_environ("/sns", method="POST") | {"wsgi.input": stream, "wsgi.input_terminated": True}
     if length is None:
-        environ |= {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        environ["HTTP_TRANSFER_ENCODING"] = "chunked"
     else:
         environ["CONTENT_LENGTH"] = str(length)
     return Response.from_app(webhook.app, environ, buffered=True)
@@ -160,6 +159,9 @@ class TestTooLarge:
                 return len(buffer)
 
         assert post_stream(webhook, Endless()).status_code == 413
+
+    def test_a_chunked_body_that_fits_is_stored(self, webhook):
+        assert post_stream(webhook, BytesIO(SIGNER.notification(EVENT))).status_code == 200
 
     def test_a_large_genuine_message_is_stored(self, webhook):
         body = SIGNER.notification("x" * 256 * 1024)
