@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "SESGATE_"
 SANDBOX_ACCOUNT = "000000000000"
+# Set for a child by a parent that has loaded `.env` already.
+DOTENV_LOADED = "_SESGATE_DOTENV_LOADED"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -213,8 +215,10 @@ class Settings(BaseSettings):
 def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
     """Put the variables of `.env` into the environment; what the environment has already is left as it is.
 
-    boto3 knows the region as AWS_DEFAULT_REGION only; AWS_REGION, which every other AWS SDK reads, is passed on to it.
+    Nothing is done in a child of `sesgate up`: what it took out of the environment on purpose must not come back.
     """
+    if DOTENV_LOADED in environ:
+        return
     for name, value in dotenv_values(directory / ".env").items():
         if value is not None:
             environ.setdefault(name, value)

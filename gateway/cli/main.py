@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from importlib.metadata import version
 from typing import Any
@@ -52,6 +53,11 @@ class Sesgate(click.Group):
             raise UsageError(str(error)) from error
         except StoreError as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # Click ends silently: whoever read the output has seen enough.
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise CommandError(f"{where}{error.strerror or error}.") from error
 
 
 @click.group(

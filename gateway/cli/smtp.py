@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from gateway.cli.context import load_settings, opened_stores
+from gateway.cli.errors import CommandError
 from gateway.cli.help import example
 from gateway.logs import configure_logs
-from gateway.smtp import server
+from gateway.smtp.server import ListenError, run
 
 
 @click.command(epilog=example('SESGATE_LISTENERS="0.0.0.0:2525 lan" sesgate smtp'))
@@ -16,4 +17,7 @@ def command() -> None:
     settings = load_settings()
     configure_logs(settings.log_format, settings.log_addresses)
     with opened_stores(settings) as stores:
-        server.run(settings, stores)
+        try:
+            run(settings, stores)
+        except ListenError as error:
+            raise CommandError(str(error)) from error

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from gateway.cli.programs import admin_argv, webhook_argv
 from gateway.cli.up.redis import OwnRedis
-from gateway.settings import Settings
+from gateway.settings import DOTENV_LOADED, Settings
 
 
 class Stage(IntEnum):
@@ -39,7 +39,12 @@ def child_environ(
     overrides: Mapping[str, str | None] | None = None,
 ) -> dict[str, str]:
     """The environment of every child: ours, where the broker and the data are, and what the sandbox sets and unsets."""
-    merged = {**environ, "SESGATE_DATA_DIR": str(settings.data_dir.absolute()), "PYTHONUNBUFFERED": "1"}
+    merged = {
+        **environ,
+        "SESGATE_DATA_DIR": str(settings.data_dir.absolute()),
+        "PYTHONUNBUFFERED": "1",
+        DOTENV_LOADED: "1",
+    }
     if redis:
         merged["SESGATE_BROKER_URL"] = redis.url
     if region := environ.get("AWS_REGION"):

@@ -68,7 +68,7 @@ class Log:
     def _as_text(self, name: str, line: str) -> str:
         prefix = f"{name:<{self._width}} | "
         if self._coloured:
-            prefix = click.style(prefix, fg=self._colours.get(name), bold=name == OWN_NAME)
+            prefix = click.style(prefix, fg=self._colours.get(name), bold=name == OWN_NAME or None)
         return prefix + line
 
     def _as_json(self, name: str, line: str) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import zmq
 from circus.arbiter import Arbiter
@@ -39,7 +40,7 @@ class Supervisor:
         self._forced = False
         self._watchers: list[ChildWatcher] = []
 
-    async def run(self, meanwhile: Callable[[], Awaitable[None]]) -> int:
+    async def run(self, meanwhile: Callable[[], Coroutine[Any, Any, None]]) -> int:
         """Start the children and `meanwhile`, and return the exit code: 0 when every child ended by itself."""
         _follow_circus_logs(self._log)
         context = zmq.Context()
@@ -57,7 +58,7 @@ class Supervisor:
         background: asyncio.Task[None] | None = None
         try:
             await arbiter.start()
-            background = asyncio.ensure_future(_run(meanwhile))
+            background = asyncio.create_task(meanwhile())
             await self._drain_wanted.wait()
             background.cancel()
             await self._drain(arbiter)
@@ -118,10 +119,6 @@ class Supervisor:
                 left = max(0.0, deadline - time.monotonic())
                 self._log.say(f"Waiting for {', '.join(alive)} (at most {left:.0f} s more).")
             await asyncio.sleep(_REMIND_EVERY)
-
-
-async def _run(meanwhile: Callable[[], Awaitable[None]]) -> None:
-    await meanwhile()
 
 
 async def _when_free(command: Callable[[], Awaitable[None]]) -> None:

@@ -45,6 +45,9 @@ class PipeReader(Redirector):  # type: ignore[misc]  # circus has no types
     The last lines are the ones that say why a child ended.
     """
 
+    def __init__(self, stdout: Any, stderr: Any, **options: Any) -> None:
+        super().__init__(stdout, stderr, buffer=_BLOCK, **options)
+
     def remove_redirections(self, process: Any) -> None:
         for name, pipe in self.get_process_pipes(process):
             if not pipe.closed:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gateway.cli.up.children import Stage, child_environ, plan
 from gateway.cli.up.redis import OwnRedis
-from gateway.settings import Settings
+from gateway.settings import Settings, load_dotenv_into
 
 _REDIS = OwnRedis(Path("/usr/bin/redis-server"), Path("/data/redis.sock"))
 
@@ -61,3 +61,13 @@ def test_redis_has_no_tcp_port_and_writes_nothing():
     assert options["--appendonly"] == "no"
     assert options["--maxmemory-policy"] == "noeviction"
     assert options["--unixsocket"] == "/data/redis.sock"
+
+
+def test_what_the_sandbox_unsets_does_not_come_back_from_dotenv(tmp_path):
+    (tmp_path / ".env").write_text("AWS_PROFILE=real\nSESGATE_WORKERS=1\n")
+    environ = {}
+    load_dotenv_into(environ, tmp_path)
+    child = child_environ(environ, Settings(), redis=None, overrides={"AWS_PROFILE": None})
+    load_dotenv_into(child, tmp_path)
+    assert child["SESGATE_WORKERS"] == "1"
+    assert "AWS_PROFILE" not in child

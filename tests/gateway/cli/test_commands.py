@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import socket
 from datetime import UTC, datetime
 
 import pytest
@@ -258,3 +259,15 @@ def test_a_subject_cannot_take_over_the_terminal(sesgate, stores):
 def test_no_such_message_fails_and_no_message_id_is_bad_usage(sesgate, stores):
     failed(sesgate("messages", "show", str(ULID())), 1, "There is no message")
     failed(sesgate("messages", "show", "12"), 2, "'12' is no message id")
+
+
+def test_a_front_that_cannot_listen_is_one_sentence(sesgate, stores):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = sesgate("smtp", SESGATE_LISTENERS=address)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith(f"Error: The SMTP front cannot listen on {address}")
+
+
+def test_a_data_directory_that_may_not_be_made_is_one_sentence(sesgate):
+    failed(sesgate("migrate", SESGATE_DATA_DIR="/proc/sesgate"), 2, "/proc/sesgate cannot be used", "SESGATE_DATA_DIR")
