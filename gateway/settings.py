@@ -215,6 +215,7 @@ class Settings(BaseSettings):
 def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
     """Put the variables of `.env` into the environment; what the environment has already is left as it is.
 
+    boto3 knows the region as AWS_DEFAULT_REGION only; AWS_REGION, which every other AWS SDK reads, is passed on to it.
     Nothing is done in a child of `sesgate up`: what it took out of the environment on purpose must not come back.
     """
     if DOTENV_LOADED in environ:

@@ -47,9 +47,6 @@ def child_environ(
     }
     if redis:
         merged["SESGATE_BROKER_URL"] = redis.url
-    if region := environ.get("AWS_REGION"):
-        # boto3 reads only this older name.
-        merged.setdefault("AWS_DEFAULT_REGION", region)
     for name, value in (overrides or {}).items():
         if value is None:
             merged.pop(name, None)

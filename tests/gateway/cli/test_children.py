@@ -47,12 +47,6 @@ def test_the_sandbox_sets_and_unsets():
     assert "SESGATE_SES_CONFIGURATION_SET_FILE" not in environ
 
 
-def test_boto3_learns_the_region_under_the_name_it_reads():
-    assert child_environ({"AWS_REGION": "eu-west-1"}, Settings(), redis=None)["AWS_DEFAULT_REGION"] == "eu-west-1"
-    both = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}
-    assert child_environ(both, Settings(), redis=None)["AWS_DEFAULT_REGION"] == "us-east-1"
-
-
 def test_redis_has_no_tcp_port_and_writes_nothing():
     argv = _REDIS.argv(Path("/data"))
     options = dict(zip(argv[1::2], argv[2::2], strict=True))
