@@ -22,7 +22,7 @@ def admin_argv(settings: Settings) -> tuple[str, ...]:
 def _gunicorn(app: str, address: HostPort, threads: int, settings: Settings) -> tuple[str, ...]:
     return (
         *(sys.executable, "-m", "gunicorn", app),
-        *("--bind", str(address), "--worker-class", "gthread", "--threads", str(threads)),
+        *("--bind", str(address), "--worker-class", "webhook.worker.DeadlineThreadWorker", "--threads", str(threads)),
         *("--graceful-timeout", str(math.ceil(settings.drain_timeout.total_seconds()))),
         # It would lie in the home directory and be shared by every gunicorn of this user.
         "--no-control-socket",

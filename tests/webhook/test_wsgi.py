@@ -26,6 +26,7 @@ from tests.support.stores import sqlite_settings, sqlite_stores
 from tests.support.waiting import until
 
 SIMULATED = "arn:aws:sns:us-east-1:000000000000:sesgate"
+WORKER = "webhook.worker.DeadlineThreadWorker"
 REAL = "arn:aws:sns:us-east-1:123456789012:sesgate"
 SIGNER = Signer.make(
     topic_arn=SIMULATED, signing_cert_url="http://127.0.0.1:4566/SimpleNotificationService-" + "0" * 32 + ".pem"
@@ -42,8 +43,8 @@ def environment(directory: Path, **given: str) -> dict[str, str]:
     }
 
 
-def gunicorn(app: str, port: int) -> list[str]:
-    options = ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "4", "--no-control-socket"]
+def gunicorn(app: str, port: int, worker: str = WORKER) -> list[str]:
+    options = ["--bind", f"127.0.0.1:{port}", "--worker-class", worker, "--threads", "4", "--no-control-socket"]
     return [sys.executable, "-m", "gunicorn", app, *options]
 
 
@@ -66,9 +67,9 @@ def is_alive(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 @contextmanager
-def running(app: str, environ: dict[str, str], directory: Path) -> Iterator[int]:
+def running(app: str, environ: dict[str, str], directory: Path, worker: str = WORKER) -> Iterator[int]:
     port = free_port()
-    with subprocess.Popen(gunicorn(app, port), env=environ, cwd=directory, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(gunicorn(app, port, worker), env=environ, cwd=directory, stderr=subprocess.PIPE) as process:
         try:
             until(lambda: is_alive(process, port), what="an answer of gunicorn")
             yield port

@@ -1,0 +1,46 @@
+"""gunicorn's threaded worker with an end to its patience.
+
+gunicorn's own reads a request in one of its threads for as long as the client takes, so that a handful of clients that
+never finish one keep everybody out, SNS included. (A reverse proxy in front that buffers requests prevents it too.)
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Stops reading from a client whose request is not whole after `reading_seconds`.
+
+    Only the receiving side is shut, so that an answer that takes longer is still sent. The main loop looks at the
+    clock once a second.
+    """
+
+    reading_seconds = 5.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._reading: dict[Any, float] = {}
+
+    def handle(self, conn: Any) -> Any:
+        """Serve one request, in a thread of the pool."""
+        self._reading[conn] = time.monotonic() + self.reading_seconds
+        try:
+            return super().handle(conn)
+        finally:
+            self._reading.pop(conn, None)
+
+    def notify(self) -> None:
+        """Called by the main loop each time around."""
+        super().notify()
+        now = time.monotonic()
+        for conn, deadline in list(self._reading.items()):
+            if now > deadline:
+                self._reading.pop(conn, None)
+                with suppress(OSError):  # it has just been closed
+                    conn.sock.shutdown(socket.SHUT_RD)
