@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 _SCOPE: Final = re.compile(r"Credential=[^/]+/[0-9]{8}/[^/]+/([A-Za-z0-9-]+)/aws4_request")
 _OURS: Final = frozenset({None, "ses", "email", "sns"})
 _LARGE: Final = 1024 * 1024
-_LARGE_AT_A_TIME: Final = 3
+_LARGE_AT_A_TIME: Final = 2
 _MAX_BODY: Final = 96 * 1024 * 1024
 """More than the largest legal call (40 MB of base64, percent-encoded), so that SES's own refusal is what one sees."""
 

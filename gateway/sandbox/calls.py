@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from flask import Response, request
 
 from gateway.sandbox.faults import FaultDesk
+
+_GLANCE: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,17 @@ class Calls:
 
     def accepted(self, response: Response) -> Response:
         """The answer to an accepted send, unless it is to be late or to get lost on the way."""
-        stall = self.faults.faults.timeout_after_accept_ms
-        if stall:
-            self.stopping.wait(stall / 1000)
+        self._stall()
         if self.faults.resets_after_accept():
             _hang_up()
         return response
+
+    def _stall(self) -> None:
+        """Ends early when the fault is switched off."""
+        started = time.monotonic()
+        while time.monotonic() - started < self.faults.faults.timeout_after_accept_ms / 1000:
+            if self.stopping.wait(_GLANCE):
+                return
 
 
 def _hang_up() -> None:

@@ -18,11 +18,13 @@ from gateway.sandbox.sns_resources import Subscriptions
 
 _log = structlog.get_logger(__name__)
 
-_THREADS: Final = 8
+_THREADS: Final = 6
 _IN_FLIGHT: Final = 64
 _ANSWER_WITHIN: Final = 15.0
 """Seconds that SNS gives an endpoint."""
 _IDLE: Final = 1.0
+_GATHER: Final = 0.005
+"""Seconds after a call to wake up, so that many calls cost one look into the outbox."""
 _CONFIRMATION_MAX: Final = 4.0
 _REST_MAX: Final = 5.0
 
@@ -78,7 +80,8 @@ class Courier:
             except Exception:  # noqa: BLE001 - The thread must live on; the outbox still has everything.
                 _log.exception("sandbox_courier_failed")
                 pause = _IDLE
-            self._woken.wait(pause)
+            if self._woken.wait(pause):
+                self._stopping.wait(_GATHER)
 
     def _record(self) -> None:
         outcomes: list[Outcome] = []
@@ -103,17 +106,15 @@ class Courier:
         now = time.time()
         self._resting = {endpoint: until for endpoint, until in self._resting.items() if until > now}
         room = _IN_FLIGHT - len(self._in_flight)
-        if room <= 0:
-            return _IDLE
-        due = self._outbox.due(now, room + len(self._in_flight), list(self._resting))
-        fresh = [parcel for parcel in due if parcel.id not in self._in_flight][:room]
-        for parcel in fresh:
+        if room < _IN_FLIGHT // 2:
+            return _IDLE  # Woken for, as the carriers come back.
+        for parcel in self._outbox.due(now, room, resting=self._resting, in_flight=self._in_flight):
             self._in_flight.add(parcel.id)
             self._bag.put(parcel)
         return self._pause(now)
 
     def _pause(self, now: float) -> float:
-        """Until the next parcel is due or an endpoint has rested, a second at most. In flight is woken for."""
+        """Until the next parcel is due or an endpoint has rested, a second at most. What is in flight wakes it up."""
         coming = list(self._resting.values())
         next_due = self._outbox.next_due(now)
         if next_due is not None:

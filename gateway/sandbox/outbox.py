@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -91,14 +91,15 @@ class Outbox:
             time.time() + after,
         )
 
-    def due(self, now: float, limit: int, resting: Sequence[str]) -> list[Parcel]:
-        """What may go out now, except to endpoints that rest."""
-        marks = ", ".join("?" for _ in resting)
+    def due(self, now: float, limit: int, *, resting: Collection[str], in_flight: Collection[int]) -> list[Parcel]:
+        """What may go out now: nothing to endpoints that rest, nothing that is on its way already."""
         rows = self._database.all(
-            f"SELECT * FROM notifications WHERE status = 'PENDING' AND due_at <= ? AND endpoint NOT IN ({marks})"
+            "SELECT * FROM notifications WHERE status = 'PENDING' AND due_at <= ?"
+            f" AND endpoint NOT IN ({_marks(resting)}) AND id NOT IN ({_marks(in_flight)})"
             " ORDER BY due_at, id LIMIT ?",
             now,
             *resting,
+            *in_flight,
             limit,
         )
         return [_parcel(row) for row in rows]
@@ -175,6 +176,10 @@ class Outbox:
         ):
             after = rows[-1]["id"]
             yield from (dict(row) for row in rows)
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" for _ in values)
 
 
 def _parcel(row: Any) -> Parcel:

@@ -13,7 +13,8 @@ from gateway.sandbox.state import State, open_state
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-_THREADS: Final = 32
+_THREADS: Final = 128
+"""Made as needed: so many calls can be stalled by a fault while the oracle still answers."""
 _CONNECTIONS: Final = 1000
 _KEEP_ALIVE: Final = 75
 _ARBITER_PATIENCE: Final = 3

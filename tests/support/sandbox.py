@@ -18,6 +18,7 @@ import urllib3
 from botocore.config import Config
 
 from gateway.sandbox import names
+from gateway.sandbox.environment import child_environment
 from tests.support.waiting import until
 
 _PROGRAM = """
@@ -78,7 +79,8 @@ class Sandbox:
 
     def client(self, service: str, **config: Any) -> Any:
         """An unmodified boto3 client of the sandbox, without botocore's retries unless `config` says otherwise."""
-        return boto3.client(
+        make: Any = boto3.client  # Its stubs know each service by its literal name only.
+        return make(
             service,
             endpoint_url=self.endpoint,
             region_name=names.REGION,
@@ -86,6 +88,12 @@ class Sandbox:
             aws_secret_access_key="sandbox",
             config=Config(retries={"total_max_attempts": 1}, read_timeout=20).merge(Config(**config)),
         )
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """A whole environment for a child process that talks to this sandbox and to nothing else of AWS."""
+        changed = child_environment(self.endpoint) | more
+        merged = {**os.environ, **{name: value for name, value in changed.items() if value is not None}}
+        return {name: value for name, value in merged.items() if changed.get(name, "") is not None}
 
     def messages(self) -> list[dict[str, Any]]:
         """The accepted copies, oldest first."""

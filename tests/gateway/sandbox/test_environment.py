@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from gateway.sandbox import names
 from gateway.sandbox.environment import child_environment, render_exports
+from tests.support.sandbox import Sandbox
 
 ENDPOINT = "http://127.0.0.1:4566"
 
@@ -51,3 +54,14 @@ def test_a_shell_takes_the_exports():
     script = render_exports({"A": "it's; $HOME", "B": None}) + 'printf "%s|%s" "$A" "${B-unset}"'
     shell = subprocess.run(["sh", "-c", script], env={"B": "x"}, capture_output=True, text=True, check=True)
     assert shell.stdout == "it's; $HOME|unset"
+
+
+def test_a_child_of_a_test_inherits_all_else(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("KEPT", "yes")
+    environment = Sandbox(port=1).environment(SESGATE_LOG_FORMAT="json")
+
+    assert "AWS_PROFILE" not in environment
+    assert environment["KEPT"] == "yes"
+    assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert environment["SESGATE_LOG_FORMAT"] == "json"
