@@ -69,7 +69,7 @@ def show(message_id: str, as_json: bool) -> None:
         return
     _show_envelope(detail)
     click.echo()
-    show_table(("RECIPIENT", "STATUS", "REASON", "ATTEMPTS", "NEXT ATTEMPT"), map(_recipient_row, detail.recipients))
+    show_table(("RECIPIENT", "STATUS", "WHY", "ATTEMPTS", "NEXT ATTEMPT"), map(_recipient_row, detail.recipients))
     click.echo()
     show_table(("TIME", "RECIPIENT", "WHAT", "DETAIL"), history(detail))
 

@@ -21,6 +21,10 @@ def show_json(value: object) -> None:
     click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
+# What is copied or compared as a whole stays on one line.
+_UNBROKEN = frozenset({"ID", "STATUS", "REASON", "TIME"})
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """With a frame and folded cells on a terminal; else one line a row, cells parted by tabs, under a line of names."""
     safe = [[printable(cell) for cell in row] for row in rows]
@@ -28,7 +32,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in (columns, *safe):
             click.echo("\t".join(row))
         return
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, no_wrap=column in _UNBROKEN)
     for row in safe:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(table)

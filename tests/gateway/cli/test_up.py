@@ -98,41 +98,23 @@ def test_it_answers_brings_back_a_killed_child_drains_and_leaves_nothing(tmp_pat
         assert not (tmp_path / "var" / leftover).exists()
 
 
-def test_a_second_one_is_refused_and_a_killed_one_leaves_no_process_behind(tmp_path, environ):
+def test_it_is_alone_on_its_data_lends_its_sandbox_to_a_shell_and_leaves_nothing_when_killed(tmp_path, environ):
     with running(tmp_path, environ) as up:
         up.says(_READY)
-        second = subprocess.run(
-            [sys.executable, "-m", "gateway.cli", "up", "--sandbox"],
-            cwd=tmp_path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+
+        second = run([sys.executable, "-m", "gateway.cli", "up", "--sandbox"], tmp_path, environ)
         assert second.returncode == 1
         assert second.stderr.startswith("Error: Another `sesgate up` runs on the data directory ")
+
+        script = 'eval "$("$0" -m gateway.cli sandbox env)" && echo "$AWS_ENDPOINT_URL $AWS_REGION $AWS_PROFILE"'
+        shell = run(["sh", "-c", script, sys.executable], tmp_path, {**environ, "AWS_PROFILE": "real"})
+        assert shell.stdout.split() == [f"http://{environ['SESGATE_SANDBOX_LISTEN']}", "us-east-1"]
+
         everything = up.descendants()
         up.process.kill()
         up.process.wait()
         until(lambda: gone(everything), what="the end of every child")
 
 
-def test_a_terminal_reads_a_sandbox_env_that_points_at_it(tmp_path, environ):
-    with running(tmp_path, environ) as up:
-        up.says(_READY)
-        script = 'eval "$("$0" -m gateway.cli sandbox env)" && echo "$AWS_ENDPOINT_URL $AWS_REGION $AWS_PROFILE"'
-        shell = subprocess.run(
-            ["sh", "-c", script, sys.executable],
-            cwd=tmp_path,
-            env={**environ, "AWS_PROFILE": "real"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        assert shell.stdout.split() == [f"http://{environ['SESGATE_SANDBOX_LISTEN']}", "us-east-1"]
-        up.process.send_signal(signal.SIGTERM)
-        up.says("Draining")
-        up.process.send_signal(signal.SIGTERM)
-        assert up.process.wait(timeout=30) == 1
+def run(argv: list[str], directory: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=directory, env=environ, capture_output=True, text=True, timeout=60, check=False)
