@@ -32,9 +32,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in (columns, *safe):
             click.echo("\t".join(row))
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=column in _UNBROKEN)
+        table.add_column(column, no_wrap=column in _UNBROKEN, overflow="fold")
     for row in safe:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(table)
