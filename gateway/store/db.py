@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import peewee
-from playhouse.pool import PooledSqliteDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
 
-from gateway.logs import get_logger
+from gateway.store.checkpointer import Checkpointer
 from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.fork import ForkGuard
 from gateway.store.gate import WriteGate
 from gateway.store.sql import Sql
 from gateway.store.writer import Writer
 
 T = TypeVar("T")
-log = get_logger(__name__)
 
 READ_CONNECTIONS = 32
-CHECKPOINT_BYTES = 8 * 1024**2
 SQLITE_NEEDED = (3, 35)  # RETURNING
 
 _PRAGMAS = (
@@ -34,13 +32,14 @@ _PRAGMAS = (
     ("journal_mode", "wal"),
     ("synchronous", "full"),
     ("busy_timeout", 5000),
-    ("wal_autocheckpoint", 0),  # a checkpoint never delays an acknowledgement; see _Checkpointer
+    ("wal_autocheckpoint", 0),  # a checkpoint never delays an acknowledgement; see Checkpointer
     ("foreign_keys", 1),
     ("cache_size", -16_000),
     ("journal_size_limit", 64 * 1024**2),
 )
 
-_inherited: list[object] = []  # connections of a parent process: never used, and never closed, in a child
+# What a child was born with although a thread of its parent would not leave SQLite: never used, and never closed.
+_inherited: list[object] = []
 
 
 class Database:
@@ -62,16 +61,17 @@ class Database:
         self.peewee = PooledSqliteDatabase(
             str(self.path), max_connections=READ_CONNECTIONS, timeout=5, check_same_thread=False, pragmas=_PRAGMAS
         )
-        self._checkpointer = _Checkpointer(self.path, self.peewee)
-        self._writer = Writer(self.peewee, self._write_transaction, self._discard, self._checkpointer.nudge)
+        self._guard = ForkGuard()
+        self._checkpointer = Checkpointer(self.peewee, self.path, self._connection, self._gate.held)
+        self._writer = Writer(self.peewee, self._write_transaction, self._checkpointer.nudge)
 
     @contextmanager
     def read(self) -> Iterator[Sql]:
         """A connection for statements that change nothing. StoreUnavailableError when the database cannot be asked."""
         try:
-            with self.peewee.connection_context():
+            with self._connection():
                 yield Sql(self.peewee)
-        except (peewee.DatabaseError, peewee.InterfaceError) as error:
+        except (peewee.DatabaseError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
             self.peewee.close_idle()
             raise StoreUnavailableError(f"The database could not be read ({error}).") from error
 
@@ -94,7 +94,7 @@ class Database:
     @contextmanager
     def exclusive(self) -> Iterator[peewee.Database]:
         """peewee itself behind the write gate, outside a transaction: for migrations, which make their own."""
-        with self._gate.held(), self.peewee.connection_context():
+        with self._gate.held(), self._connection():
             yield self.peewee
 
     def close(self) -> None:
@@ -113,78 +113,43 @@ class Database:
         """Give pages of deleted rows back to the file system, some at a time."""
 
         def vacuum() -> None:
-            with self._gate.held(), self.peewee.connection_context():
+            with self._gate.held(), self._connection():
                 self.peewee.execute_sql("PRAGMA incremental_vacuum(2000)").fetchall()
 
         with suppress(peewee.OperationalError):
             vacuum()
 
     @contextmanager
-    def _write_transaction(self) -> Iterator[Any]:
-        if self.peewee.is_closed():
-            self.peewee.connect()
-        with self._gate.held(), self.peewee.atomic("IMMEDIATE") as transaction:
-            yield transaction
+    def _connection(self) -> Iterator[None]:
+        """A pooled connection for the calling thread, which no fork may inherit."""
+        with self._guard.using(), self.peewee.connection_context():
+            yield
 
-    def _discard(self) -> None:
-        with suppress(Exception):  # whatever state it is in, it is not to be used again
-            self.peewee.manual_close()
+    @contextmanager
+    def _write_transaction(self) -> Iterator[None]:
+        with self._gate.held(), self._guard.using():
+            self.peewee.connect()
+            try:
+                with self.peewee.atomic("IMMEDIATE"):
+                    yield
+            except BaseException:
+                # After a failed fsync a connection must not be trusted to know what is on the disk.
+                with suppress(Exception):
+                    self.peewee.manual_close()
+                raise
+            self.peewee.close()
 
     def before_fork(self) -> None:
-        self._gate.before_fork()
+        if self._guard.before_fork():
+            self.peewee.close_idle()
 
     def after_fork_in_parent(self) -> None:
-        self._gate.after_fork_in_parent()
+        self._guard.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         _inherited.append((self.peewee, self._writer, self._checkpointer))
         self._gate.after_fork_in_child()
         self._connect()
-
-
-class _Checkpointer:
-    """Moves the write-ahead log into the database file, in a thread of its own and never inside a commit."""
-
-    def __init__(self, path: Path, database: peewee.Database) -> None:
-        self._log = path.with_name(path.name + "-wal")
-        self._database = database
-        self._due = threading.Event()
-        self._closing = False
-        self._thread: threading.Thread | None = None
-
-    def nudge(self) -> None:
-        """Called after each commit; cheap when there is nothing to do."""
-        if self._due.is_set():
-            return
-        with suppress(OSError):
-            if self._log.stat().st_size < CHECKPOINT_BYTES:
-                return
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="store-checkpointer", daemon=True)
-                self._thread.start()
-            self._due.set()
-
-    def close(self) -> None:
-        self._closing = True
-        self._due.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-
-    def _loop(self) -> None:
-        while True:
-            self._due.wait()
-            if self._closing:
-                return
-            try:
-                with self._database.connection_context():
-                    # PASSIVE waits for nobody. The next writer starts the log anew once all of it was moved.
-                    self._database.execute_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except peewee.PeeweeException as error:
-                log.warning("store.checkpoint_failed", error=str(error))
-            # The log's file does not shrink when it starts anew, so its size alone would call for a checkpoint after
-            # every commit.
-            threading.Event().wait(1)
-            self._due.clear()
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FORK_PATIENCE = 5.0  # seconds
-
 
 class WriteGate:
     """Enter it around every write transaction. Not reentrant."""
@@ -24,7 +22,6 @@ class WriteGate:
         self._path = path
         self._descriptor: int | None = None
         self._inside = threading.Lock()
-        self._forking = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -36,14 +33,6 @@ class WriteGate:
                 yield
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def before_fork(self) -> None:
-        """No child is born in the middle of a transaction, unless another process keeps the gate shut for long."""
-        self._forking = self._inside.acquire(timeout=_FORK_PATIENCE)
-
-    def after_fork_in_parent(self) -> None:
-        if self._forking:
-            self._inside.release()
 
     def after_fork_in_child(self) -> None:
         """The inherited descriptor shares the parent's lock: let go of it, and start anew."""

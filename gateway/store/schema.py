@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -40,19 +39,22 @@ def migrate(url: str, stamp: Stamp) -> list[str]:
     """
     database = open_database(url, gate_timeout=60)
     try:
-        if database.path.exists():
-            os.chmod(database.path, 0o600)  # noqa: PTH101  it holds mail
+        _keep_private(database.path)
         with database.exclusive() as connection:
             _refuse_newer(connection)
-            try:
-                applied = Runner(connection, str(_DIRECTORY), table_name=_HISTORY).up()
-            except (MigrationError, peewee.PeeweeException) as error:
-                raise StoreError(f"The database could not be migrated ({error}).") from error
+            applied = Runner(connection, str(_DIRECTORY), table_name=_HISTORY).up()
             _put_stamp(connection, stamp)
-        os.chmod(database.path, 0o600)  # noqa: PTH101  the same, when it was made just now
-        return [str(name) for name in applied]
+    except (MigrationError, peewee.PeeweeException, OSError) as error:
+        raise StoreError(f"The database could not be migrated ({error}).") from error
     finally:
         database.close()
+    return [str(name) for name in applied]
+
+
+def _keep_private(path: Path) -> None:
+    """It holds mail. SQLite gives the files beside it the same mode, so it has it before SQLite opens it."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
 
 
 def check_schema(database: Database) -> None:

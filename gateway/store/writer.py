@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import peewee
 
 from gateway.logs import get_logger
-from gateway.store.errors import StoreUnavailableError
+from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.sql import Sql
 
 T = TypeVar("T")
@@ -27,10 +27,15 @@ MAX_GROUP = 500
 
 class _Work(Generic[T]):
     def __init__(self, run: Callable[[Sql], T]) -> None:
-        self.run = run
+        self.run: Callable[[Sql], T] | None = run
         self.future: Future[T] = Future()
         self.result: T | None = None
         self.error: Exception | None = None
+        self.future.add_done_callback(self._forget)
+
+    def _forget(self, _future: Future[T]) -> None:
+        """Whoever gave up waits in the queue until the gate opens; the mail that was to be stored need not."""
+        self.run = None
 
     def settle(self) -> None:
         if self.error is not None:
@@ -42,20 +47,18 @@ class _Work(Generic[T]):
 class Writer:
     """The one thread of a process that writes to the database.
 
-    `transaction` opens a transaction (behind the write gate on SQLite) and commits it at its end; `discard` throws the
-    connection of the calling thread away; `after_commit` is called when everybody has been answered.
+    `transaction` opens a transaction (behind the write gate on SQLite) and commits it at its end; `after_commit` is
+    called when everybody has been answered.
     """
 
     def __init__(
         self,
         database: peewee.Database,
         transaction: Callable[[], AbstractContextManager[Any]],
-        discard: Callable[[], None],
         after_commit: Callable[[], None],
     ) -> None:
         self._database = database
         self._transaction = transaction
-        self._discard = discard
         self._after_commit = after_commit
         self._waiting: deque[_Work[Any]] = deque()
         self._arrived = threading.Condition()
@@ -71,10 +74,12 @@ class Writer:
         work = _Work(run)
         with self._arrived:
             if self._closing:
-                raise StoreUnavailableError("The database is being closed.")
+                work.future.set_exception(StoreUnavailableError("The database is being closed."))
+                return work.future
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
+                thread.start()
+                self._thread = thread
             self._waiting.append(work)
             self._arrived.notify()
         return work.future
@@ -95,7 +100,6 @@ class Writer:
                 if not self._waiting:
                     break
             self._commit_group()
-        self._discard()
 
     def _commit_group(self) -> None:
         group: list[_Work[Any]] = []
@@ -110,7 +114,10 @@ class Writer:
             return
         for work in group:
             work.settle()
-        self._after_commit()
+        try:
+            self._after_commit()
+        except Exception:
+            log.exception("store.after_commit_failed")
 
     def _take(self) -> list[_Work[Any]]:
         with self._arrived:
@@ -118,10 +125,14 @@ class Writer:
         return [work for work in taken if work.future.set_running_or_notify_cancel()]
 
     def _run(self, work: _Work[Any]) -> None:
+        assert work.run is not None  # noqa: S101  its future is running
         try:
             with self._savepoint():
                 work.result = work.run(Sql(self._database))
-        except (peewee.OperationalError, peewee.InterfaceError):
+        except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError) as error:
+            work.error = StoreError(f"The database refused the write ({error}).")
+            work.error.__cause__ = error
+        except peewee.PeeweeException:
             raise  # a full disk or a lost connection has ended the whole transaction
         except Exception as error:  # noqa: BLE001  it belongs to whoever asked for the work
             work.error = error
@@ -138,10 +149,16 @@ class Writer:
         finally:
             self._database.execute_sql("RELEASE work")
 
-    def _fail(self, group: list[_Work[Any]], error: Exception) -> None:
+    def _fail(self, group: list[_Work[Any]], failure: Exception) -> None:
+        error = _first(failure)
         log.error("store.write_failed", works=len(group), error=str(error), kind=type(error).__name__)
-        # After a failed fsync a connection must not be trusted to know what is on the disk.
-        self._discard()
         unavailable = StoreUnavailableError(f"The database did not take the write ({error}).")
         for work in group:
             work.future.set_exception(unavailable)
+
+
+def _first(error: BaseException) -> BaseException:
+    """SQLite may end a transaction on its own, and then rolling it back fails too: the first failure is the reason."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
