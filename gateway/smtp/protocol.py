@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -96,14 +97,18 @@ class GatewaySMTP(SMTP):
         return [f"smtp_{verb}" for verb in _VERBS]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = cast("asyncio.Transport", transport)  # uvloop's are not instances of it
         self._client = policy.client_address(transport.get_extra_info("peername"))
         self._admitted = self._front.connections.enter(self, policy.client_key(self._client))
         if self._admitted:
             super().connection_made(transport)
             return
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  tells mypy what a server's sockets are
-        transport.write(_line(replies.TOO_MANY_CONNECTIONS))
-        transport.close()
+        # Not at once: a transport of uvloop that is closed in here is never closed.
+        self.loop.call_soon(self._turn_away)
+
+    def _turn_away(self) -> None:
+        self._wire.write(_line(replies.TOO_MANY_CONNECTIONS))
+        self._wire.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._admitted:
@@ -135,8 +140,7 @@ class GatewaySMTP(SMTP):
             self._say_and_close(replies.SHUTTING_DOWN)
 
     def abort(self) -> None:
-        if isinstance(self.transport, asyncio.WriteTransport):
-            self.transport.abort()
+        self._wire.abort()
 
     def _say_and_close(self, reply: str) -> None:
         self._writer.write(_line(reply))
@@ -152,10 +156,11 @@ class GatewaySMTP(SMTP):
         if now < self._deadline:
             self._timeout_handle = self.loop.call_at(min(self._deadline, now + self._limits.idle), self._timeout_cb)
             return
-        log.info("smtp.timeout", client=self.session.client_address)
-        self._say_and_close(replies.IDLE_TOO_LONG)
-        if isinstance(self.transport, asyncio.WriteTransport) and self.transport.get_write_buffer_size():
-            self.transport.abort()  # a client that does not read would keep a connection that is only closed
+        if not self._writer.is_closing():
+            log.info("smtp.timeout", client=self.session.client_address)
+            self._say_and_close(replies.IDLE_TOO_LONG)
+        if self._wire.get_write_buffer_size():
+            self._wire.abort()  # a client that does not read would keep a connection that is only closed
 
     # Commands
 
@@ -167,7 +172,6 @@ class GatewaySMTP(SMTP):
     async def handle_exception(self, error: Exception) -> str:
         """What the client is told of our own failure: to try again, and nothing else."""
         log.error("smtp.failed", client=self.session.client_address, exc_info=error)
-        self._set_rset_state()
         return replies.INTERNAL_ERROR
 
     async def _handle_client(self) -> None:
@@ -179,6 +183,7 @@ class GatewaySMTP(SMTP):
             pass  # the client went away; there is nobody to tell
         finally:
             self._writer.close()
+            self._reset_timeout()
 
     async def _converse(self) -> None:
         # Twice round the loop: what a client sent before it was greeted has arrived then.

@@ -1,0 +1,124 @@
+"""What one client sends never takes the memory, the time or the places of the others."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+
+from gateway.smtp import replies
+from gateway.smtp.limits import Limits
+from tests.gateway.smtp.running import HOST, MESSAGE, Client, running_front
+from tests.support.waiting import until
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def peak_memory():
+    """Octets that Python had allocated at most since the test began."""
+    tracemalloc.start(1)
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+def test_content_without_a_line_end_takes_no_more_memory_than_its_limit(tmp_path, peak_memory):
+    values = {"max_message_bytes": 4 * MEBIBYTE, "limits": Limits(linger=0.2)}
+    with running_front(tmp_path, **values) as front, front.connect() as client:
+        client.begin()
+        block = b"A" * MEBIBYTE
+        with suppress(ConnectionError):
+            for _ in range(100):
+                client.send(block)
+        assert peak_memory() < 16 * MEBIBYTE
+        until(lambda: front.connections == 0, what="the endless client to be left")
+
+
+def test_oversize_content_within_twice_the_limit_is_answered_at_its_end(tmp_path):
+    with running_front(tmp_path, max_message_bytes=MEBIBYTE) as front, front.connect() as client:
+        assert client.mail(MESSAGE + b"x" * 70 * 20_000 + b"\r\n") == replies.TOO_LARGE
+        assert client.mail(MESSAGE).startswith("250 ")
+
+
+def test_content_beyond_twice_the_limit_is_told_so_and_left(tmp_path):
+    with running_front(tmp_path, max_message_bytes=MEBIBYTE) as front, front.connect() as client:
+        client.begin()
+        client.send(b"x" * (2 * MEBIBYTE + 100_000))
+        assert client.replies() == [replies.TOO_LARGE]
+
+
+def test_millions_of_empty_lines_are_content_like_any_other(front, client, peak_memory):
+    content = MESSAGE + b"\r\n" * (4 * MEBIBYTE)
+    assert client.mail(content).startswith("250 ")
+    assert front.messages.envelopes[0].content == content
+    assert peak_memory() < 8 * len(content)
+
+
+def test_others_are_served_while_large_content_arrives(front):
+    with front.connect() as large, front.connect() as small:
+        large.begin()
+        for _ in range(20):
+            large.send((b"x" * 70 + b"\r\n") * 10_000)
+            assert small.say(b"NOOP") == replies.OK
+        assert small.mail(MESSAGE).startswith("250 ")
+
+
+def test_large_contents_wait_for_a_place_and_are_all_accepted(tmp_path):
+    limits = Limits(large_octets=10_000, large_contents=1)
+    with running_front(tmp_path, limits=limits) as front:
+        answers: list[str] = []
+
+        def deliver() -> None:
+            with front.connect() as client:
+                answers.append(client.mail(MESSAGE + (b"y" * 70 + b"\r\n") * 10_000))
+
+        threads = [threading.Thread(target=deliver) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(answers) == 4
+        assert all(answer.startswith("250 ") for answer in answers)
+
+
+def test_large_content_that_finds_no_place_is_for_later(tmp_path):
+    limits = Limits(large_octets=10_000, large_contents=1, large_wait=0.1)
+    with running_front(tmp_path, limits=limits) as front, front.connect() as first, front.connect() as second:
+        large = MESSAGE + (b"y" * 70 + b"\r\n") * 10_000
+        front.messages.hold = True
+        first.begin()
+        first.send(large + b".\r\n")
+        until(lambda: front.messages.held)
+        second.begin()
+        second.send(large)
+        assert second.reply() == replies.NO_PLACE_FOR_LARGE
+        front.messages.commit_held()
+        assert first.reply().startswith("250 ")
+
+
+@pytest.mark.parametrize("limits", [Limits(connections=5), Limits(connections_per_client=5)])
+def test_connections_beyond_the_limit_are_told_to_come_later(tmp_path, limits):
+    with running_front(tmp_path, limits=limits) as front:
+        clients = [front.connect() for _ in range(5)]
+        with Client(front.port) as late:
+            assert late.replies() == [replies.TOO_MANY_CONNECTIONS]
+        clients.pop().close()
+        until(lambda: front.connections == 4)
+        with front.connect() as client:
+            assert client.mail(MESSAGE).startswith("250 ")
+        for client in clients:
+            client.close()
+
+
+def test_flood_of_one_client_leaves_places_for_another(tmp_path):
+    limits = Limits(connections=60, connections_per_client=50)
+    with running_front(tmp_path, limits=limits) as front:
+        flood = [socket.create_connection((HOST, front.port), source_address=("127.0.0.7", 0)) for _ in range(200)]
+        with front.connect() as client:
+            assert client.mail(MESSAGE).startswith("250 ")
+        for connection in flood:
+            connection.close()
+        until(lambda: front.connections == 0)

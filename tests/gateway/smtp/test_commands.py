@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.smtp import replies
+from gateway.smtp.commands import is_foreign, parse_mail, parse_rcpt
+from gateway.smtp.replies import RefusedError
+
+
+@pytest.mark.parametrize(
+    ("argument", "parsed"),
+    [
+        ("FROM:<a@b.test>", ("a@b.test", None)),
+        ("from: <a@b.test>", ("a@b.test", None)),
+        ("FROM:<>", ("", None)),
+        ("FROM:<> SIZE=12", ("", 12)),
+        ('FROM:<"a> b"@b.test> BODY=8BITMIME', ('"a> b"@b.test', None)),
+        ('FROM:<"a\\"b"@b.test>', ('"a\\"b"@b.test', None)),
+        ("FROM:<a@b.test> AUTH=<> RET=HDRS ENVID=QQ123 size=5 body=7bit", ("a@b.test", 5)),
+    ],
+)
+def test_mail_is_parsed(argument, parsed):
+    assert parse_mail(argument) == parsed
+
+
+@pytest.mark.parametrize(
+    ("argument", "reply"),
+    [
+        ("", replies.MAIL_SYNTAX),
+        ("FROM", replies.MAIL_SYNTAX),
+        ("TO:<a@b.test>", replies.MAIL_SYNTAX),
+        ("FROM:a@b.test", replies.MAIL_SYNTAX),
+        ("FROM:<a@b.test", replies.MAIL_SYNTAX),
+        ("FROM:<a@b.test>>", replies.MAIL_SYNTAX),
+        ("FROM:<a@b.test>SIZE=1", replies.MAIL_SYNTAX),
+        ('FROM:<"a@b.test>', replies.MAIL_SYNTAX),
+        ("FROM:<a@b.test> SIZE=-1", replies.SIZE_SYNTAX),
+        ("FROM:<a@b.test> SIZE=", replies.SIZE_SYNTAX),
+        ("FROM:<a@b.test> SIZE=" + "9" * 21, replies.SIZE_SYNTAX),
+        ("FROM:<a@b.test> BODY=BINARYMIME", replies.BODY_SYNTAX),
+        ("FROM:<a@b.test> SMTPUTF8", replies.UNKNOWN_PARAMETER),
+    ],
+)
+def test_mail_is_refused_with_the_reason(argument, reply):
+    with pytest.raises(RefusedError) as refused:
+        parse_mail(argument)
+    assert refused.value.reply == reply
+
+
+def test_rcpt_tolerates_the_parameters_of_dsn():
+    assert parse_rcpt("TO:<a@b.test> NOTIFY=NEVER ORCPT=rfc822;a@b.test") == "a@b.test"
+
+
+@pytest.mark.parametrize(
+    ("argument", "reply"),
+    [("FROM:<a@b.test>", replies.RCPT_SYNTAX), ("TO:<a@b.test> SIZE=1", replies.UNKNOWN_PARAMETER)],
+)
+def test_rcpt_is_refused_with_the_reason(argument, reply):
+    with pytest.raises(RefusedError) as refused:
+        parse_rcpt(argument)
+    assert refused.value.reply == reply
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "BDAT", "CONNECT", "HOST:", "CONTENT-TYPE:"])
+def test_other_protocols_are_known(verb):
+    assert is_foreign(verb)
+    assert not is_foreign("MAIL")
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_any_argument_is_parsed_or_refused(argument):
+    for parse in (parse_mail, parse_rcpt):
+        with suppress(RefusedError):
+            parse(argument)

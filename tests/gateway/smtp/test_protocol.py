@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.smtp import replies
+from gateway.smtp.limits import Limits
+from tests.gateway.smtp.running import MESSAGE, Client, running_front
+
+
+def test_banner_names_the_program_and_no_version(front):
+    with Client(front.port) as client:
+        assert client.reply() == "220 gw.example.org ESMTP sesgate"
+
+
+def test_ehlo_offers_what_there_is_and_nothing_else(client):
+    assert client.say(b"EHLO c").split("\n") == [
+        "250-gw.example.org",
+        "250-SIZE 29360128",
+        "250-8BITMIME",
+        "250-PIPELINING",
+        "250-ENHANCEDSTATUSCODES",
+        "250 HELP",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        (b"HELO", replies.HELO_SYNTAX),
+        (b"EHLO ", replies.HELO_SYNTAX),
+        (b"MAIL FROM:<a@b.test>", replies.HELO_FIRST),
+        (b"RCPT TO:<a@b.test>", replies.HELO_FIRST),
+        (b"DATA", replies.HELO_FIRST),
+        (b"", replies.UNKNOWN_COMMAND),
+        (b"XYZZY", replies.UNKNOWN_COMMAND),
+        (b"STARTTLS", replies.NOT_IMPLEMENTED),
+        (b"AUTH PLAIN AGEAYg==", replies.NOT_IMPLEMENTED),
+        (b"EXPN list", replies.NOT_IMPLEMENTED),
+        (b"VRFY", replies.CANNOT_VERIFY),
+        (b"noop x", replies.OK),
+        (b"HELP MAIL", replies.HELP),
+        (b"NOOP " + b"x" * 3000, replies.COMMAND_TOO_LONG),
+    ],
+)
+def test_first_command(client, command, reply):
+    assert client.say(command) == reply
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        (b"RCPT TO:<a@b.test>", replies.MAIL_FIRST),
+        (b"DATA", replies.RCPT_FIRST),
+        (b"MAIL FROM:<a@b.test> SIZE=29360129", replies.TOO_LARGE),
+        (b"MAIL FROM:<a@b.test> SIZE=29360128", replies.SENDER_OK),
+        (b"MAIL FROM:<a@b.test> AUTH=<> BODY=8BITMIME RET=FULL ENVID=1", replies.SENDER_OK),
+        (b"MAIL FROM:<a@b.test> SMTPUTF8", replies.UNKNOWN_PARAMETER),
+        (b"MAIL FROM: <a@b.test>", replies.SENDER_OK),
+        (b"MAIL FROM:a@b.test", replies.MAIL_SYNTAX),
+    ],
+)
+def test_command_after_ehlo(client, command, reply):
+    client.say(b"EHLO c")
+    assert client.say(command) == reply
+
+
+def test_second_mail_command_is_out_of_order(client):
+    client.say(b"EHLO c")
+    client.say(b"MAIL FROM:<>")
+    assert client.say(b"MAIL FROM:<a@b.test>") == replies.NESTED_MAIL
+    assert client.say(b"DATA x") == replies.DATA_SYNTAX
+    assert client.say(b"RCPT TO:<a@b.test> NOTIFY=NEVER") == replies.RECIPIENT_OK
+
+
+def test_ehlo_in_a_transaction_ends_it(client):
+    client.say(b"EHLO c")
+    client.say(b"MAIL FROM:<a@b.test>")
+    client.say(b"EHLO c")
+    assert client.say(b"RCPT TO:<a@b.test>") == replies.MAIL_FIRST
+
+
+def test_quit_is_answered_and_ends_the_connection(client):
+    client.send(b"QUIT\r\n")
+    assert client.replies() == [replies.GOODBYE]
+
+
+def test_every_reply_has_a_code_and_an_enhanced_code_that_agree():
+    named = [value for name, value in vars(replies).items() if name.isupper() and isinstance(value, str)]
+    for reply in set(named) - {replies.IDENT, replies.START_DATA}:
+        assert re.fullmatch(r"([245])\d\d \1\.\d{1,2}\.\d{1,2} [\x20-\x7e]+", reply), reply
+
+
+class TestBudgets:
+    def test_ten_errors_end_the_session(self, client):
+        client.send(b"XYZZY\r\n" * 20)
+        assert client.replies() == [replies.UNKNOWN_COMMAND] * 9 + [replies.TOO_MANY_ERRORS]
+
+    def test_empty_and_overlong_and_non_ascii_lines_are_errors_too(self, client):
+        client.send((b"\r\n" + b"x" * 3000 + b"\r\n" + b"\xff\r\n" + b"a\n") * 3)
+        assert client.replies()[-1] == replies.TOO_MANY_ERRORS
+
+    def test_line_without_end_ends_the_session(self, client):
+        client.send(b"x" * 200_000)
+        assert client.replies() == [replies.COMMAND_TOO_LONG]
+
+    def test_noop_and_rset_keep_nobody_connected(self, client):
+        client.send(b"NOOP\r\nRSET\r\n" * 100)
+        answers = client.replies()
+        assert answers[-1] == replies.TOO_MANY_ERRORS
+        assert len(answers) == 110
+
+    def test_accepted_message_renews_the_budgets(self, tmp_path):
+        with running_front(tmp_path, limits=Limits(errors=3, junk_commands=2)) as front, front.connect() as client:
+            for _ in range(3):
+                client.say(b"XYZZY")
+                client.say(b"XYZZY")
+                assert client.mail(MESSAGE).startswith("250 ")
+
+    def test_recipients_beyond_the_limit_are_for_another_transaction(self, tmp_path):
+        with running_front(tmp_path, limits=Limits(recipients=100, recipient_overshoot=5)) as front:
+            with front.connect() as client:
+                client.say(b"EHLO c")
+                client.say(b"MAIL FROM:<a@b.test>")
+                client.send(b"".join(b"RCPT TO:<u%d@b.test>\r\n" % number for number in range(105)))
+                answers = [client.reply() for _ in range(105)]
+                assert answers == [replies.RECIPIENT_OK] * 100 + [replies.TOO_MANY_RECIPIENTS] * 5
+                client.say(b"DATA")
+                assert client.say(MESSAGE + b".").startswith("250 ")
+                assert len(front.messages.envelopes[0].forward_paths) == 100
+            with front.connect() as client:
+                client.say(b"EHLO c")
+                client.say(b"MAIL FROM:<a@b.test>")
+                client.send(b"RCPT TO:<same@b.test>\r\n" * 106)
+                assert client.replies()[-1] == replies.TOO_MANY_ERRORS
+
+    def test_limits_of_one_session_are_not_those_of_another(self, client, front):
+        for _ in range(30):
+            client.say(b"EHLO c")
+        assert client.say(b"MAIL FROM:<a@b.test>" + b" " * 2100) == replies.COMMAND_TOO_LONG
+        with front.connect() as other:
+            other.say(b"EHLO c")
+            assert other.say(b"MAIL FROM:<a@b.test>" + b" " * 1000) == replies.SENDER_OK
+
+
+class TestTimeLimits:
+    def test_idle_client_is_told_and_left(self, tmp_path):
+        with running_front(tmp_path, limits=Limits(idle=0.2)) as front, front.connect() as client:
+            assert client.replies() == [replies.IDLE_TOO_LONG]
+
+    def test_client_idle_in_its_content_is_told_and_left(self, tmp_path):
+        with running_front(tmp_path, limits=Limits(idle=0.3)) as front, front.connect() as client:
+            client.begin()
+            client.send(MESSAGE)
+            assert client.replies() == [replies.IDLE_TOO_LONG]
+            assert front.messages.stored == []
+
+    def test_dripping_content_is_cut_off(self, tmp_path):
+        with running_front(tmp_path, limits=Limits(idle=0.3)) as front, front.connect() as client:
+            client.begin()
+            client.socket.settimeout(0.05)
+            answer = b""
+            for _ in range(400):  # an octet each twentieth of a second is never idle, and never 500 a second
+                try:
+                    client.send(b"x")
+                    answer = client.socket.recv(200)
+                    break
+                except TimeoutError:
+                    continue
+            assert answer.decode().startswith(replies.IDLE_TOO_LONG)
+
+    def test_session_without_a_message_ends(self, tmp_path):
+        limits = Limits(session_without_message=0.2, junk_commands=1_000_000)
+        with running_front(tmp_path, limits=limits) as front, front.connect() as client:
+            answers = iter(lambda: client.say(b"NOOP"), replies.SESSION_TOO_LONG)
+            assert set(answers) <= {replies.OK}

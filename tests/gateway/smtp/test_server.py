@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import smtplib
+import socket
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import HostPort, Listener, Settings
+from gateway.smtp import replies
+from gateway.smtp.limits import Limits
+from gateway.smtp.server import Front, ListenError
+from tests.gateway.smtp.running import HOST, MESSAGE, Client, MessageDouble, SuppressionDouble, running_front
+from tests.support.stores import sqlite_settings, sqlite_stores
+from tests.support.waiting import until
+
+PROGRAM = """
+import sys
+from gateway.settings import HostPort, Listener
+from gateway.smtp.server import run
+from pathlib import Path
+from tests.support.stores import sqlite_stores, sqlite_settings
+fields = {"listeners": (Listener(HostPort("127.0.0.1", int(sys.argv[2])), "lan"),), "min_free_bytes": 0}
+stores = sqlite_stores(Path(sys.argv[1]), **fields)
+run(sqlite_settings(Path(sys.argv[1]), **fields), stores)
+stores.close()
+print("ended")
+"""
+
+
+class TestDraining:
+    def test_idle_clients_are_told_and_newcomers_are_not_let_in(self, front):
+        with front.connect() as idle, front.connect() as greeted:
+            greeted.say(b"EHLO c")
+            drained = front.drain()
+            assert idle.replies() == [replies.SHUTTING_DOWN]
+            assert greeted.replies() == [replies.SHUTTING_DOWN]
+            drained.result(20)
+        assert refused(front.port)
+
+    def test_open_transaction_is_finished_first(self, front):
+        with front.connect() as client:
+            client.begin()
+            client.send(MESSAGE)
+            drained = front.drain()
+            with pytest.raises(TimeoutError):
+                drained.result(0.3)
+            assert client.say(b".").startswith("250 2.0.0 OK: queued as ")
+            assert client.replies() == [replies.SHUTTING_DOWN]
+        drained.result(20)
+        assert len(front.messages.stored) == 1
+
+    def test_commit_under_way_is_answered(self, front):
+        with front.connect() as client:
+            front.messages.hold = True
+            client.begin()
+            client.send(MESSAGE + b".\r\n")
+            until(lambda: front.messages.held)
+            drained = front.drain()
+            front.messages.commit_held()
+            assert [reply[:9] for reply in client.replies()] == ["250 2.0.0", "421 4.3.2"]
+        drained.result(20)
+
+    def test_transaction_that_does_not_end_is_ended(self, tmp_path):
+        with running_front(tmp_path, drain_timeout=timedelta(seconds=0.3)) as front, front.connect() as client:
+            client.begin()
+            front.drain().result(20)
+            assert client.replies() == []
+
+
+class TestListening:
+    def test_taken_port_is_one_sentence(self, front, tmp_path):
+        async def start() -> None:
+            listeners = (Listener(HostPort(HOST, 0), "lan"), Listener(HostPort(HOST, front.port), "lan"))
+            settings = Settings(listeners=listeners, data_dir=tmp_path)
+            await Front(settings, MessageDouble(), SuppressionDouble()).start()
+
+        with pytest.raises(ListenError, match=rf"^The SMTP front cannot listen on 127\.0\.0\.1:{front.port}: .+\.$"):
+            asyncio.run(start())
+
+    def test_ipv6_clients_are_known_by_their_address(self, tmp_path):
+        messages = MessageDouble()
+
+        async def deliver() -> None:
+            settings = Settings(listeners=(Listener(HostPort("::1", 0), "lan"),), data_dir=tmp_path, min_free_bytes=0)
+            front = Front(settings, messages, SuppressionDouble())
+            [address] = await front.start()
+            assert str(address) == f"[::1]:{address.port}"
+
+            def send() -> None:
+                with smtplib.SMTP("::1", address.port) as smtp:
+                    smtp.sendmail("a@b.test", ["c@d.test"], MESSAGE)
+
+            await asyncio.to_thread(send)
+            await front.drain()
+
+        asyncio.run(deliver())
+        assert messages.envelopes[0].origin.client_address == "::1"
+
+
+class TestProgram:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_signal_drains_and_ends(self, tmp_path, number):
+        port = free_port()
+        process = start_program(tmp_path, port)
+        try:
+            client = until(lambda: greeted(port, process), what="the banner")
+            assert client.mail(MESSAGE).startswith("250 ")
+            client.begin()
+            process.send_signal(number)
+            until(lambda: refused(port), what="no more connections")
+            assert client.say(MESSAGE + b".").startswith("250 ")
+            assert client.replies() == [replies.SHUTTING_DOWN]
+            client.close()
+            assert process.communicate(timeout=30)[0].endswith("ended\n")
+            assert process.returncode == 0
+        finally:
+            process.kill()
+            process.communicate()
+        assert stored(tmp_path) == 2
+
+    def test_second_signal_ends_the_waiting(self, tmp_path):
+        port = free_port()
+        process = start_program(tmp_path, port)
+        try:
+            client = until(lambda: greeted(port, process), what="the banner")
+            client.begin()
+            process.send_signal(signal.SIGTERM)
+            until(lambda: refused(port), what="no more connections")
+            process.send_signal(signal.SIGTERM)
+            assert client.replies() == []
+            client.close()
+            assert process.communicate(timeout=30)[0].endswith("ended\n")
+        finally:
+            process.kill()
+            process.communicate()
+
+
+class TestRealStores:
+    def test_accepted_message_is_in_the_database_with_its_recipients(self, tmp_path):
+        stores = sqlite_stores(tmp_path)
+        try:
+            with running_front(tmp_path, messages=stores.messages, suppressions=stores.suppressions) as front:
+                with front.connect() as client:
+                    ulid = client.mail(MESSAGE, b"bob@example.net", b"eve@example.net").rpartition(" ")[2]
+                detail = stores.messages.show(ulid)
+            assert detail is not None
+            assert detail.summary.subject == "Hello"
+            assert [recipient.address for recipient in detail.recipients] == ["bob@example.net", "eve@example.net"]
+        finally:
+            stores.close()
+
+    def test_closed_store_is_451(self, tmp_path):
+        stores = sqlite_stores(tmp_path)
+        doubles = {"messages": stores.messages, "suppressions": SuppressionDouble()}
+        with running_front(tmp_path, **doubles) as front, front.connect() as client:
+            client.begin()
+            stores.close()
+            assert client.say(MESSAGE + b".") == replies.STORE_UNAVAILABLE
+
+    def test_shut_write_gate_is_451_and_nothing_is_kept(self, tmp_path):
+        stores = sqlite_stores(tmp_path)
+        limits = Limits(commit_slack=0.2)
+        values = {"limits": limits, "gate_timeout": timedelta(milliseconds=10)}
+        try:
+            with (
+                running_front(tmp_path, messages=stores.messages, suppressions=stores.suppressions, **values) as front,
+                front.connect() as client,
+            ):
+                with stores.db.exclusive():
+                    assert client.mail(MESSAGE) == replies.STORE_UNAVAILABLE
+                assert client.mail(MESSAGE).startswith("250 ")
+            assert stored(tmp_path) == 1
+        finally:
+            stores.close()
+
+
+def start_program(directory: Path, port: int) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[3]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(directory), str(port)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def greeted(port: int, process: subprocess.Popen[str]) -> Client | None:
+    assert process.poll() is None
+    try:
+        client = Client(port)
+    except ConnectionRefusedError:
+        return None
+    assert client.reply().startswith("220 ")
+    return client
+
+
+def refused(port: int) -> bool:
+    try:
+        Client(port).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def stored(directory: Path) -> int:
+    with sqlite3.connect(sqlite_settings(directory).database.removeprefix("sqlite:///")) as connection:
+        count: int = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
+    connection.close()
+    return count
