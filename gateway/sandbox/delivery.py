@@ -12,9 +12,10 @@ import structlog
 import urllib3
 
 from gateway.sandbox.envelopes import Stationery
-from gateway.sandbox.outbox import SUBSCRIPTION_CONFIRMATION, Outbox, Outcome, Parcel
+from gateway.sandbox.outbox import SUBSCRIPTION_CONFIRMATION, Outcome, Parcel
+from gateway.sandbox.resources import Resources
 from gateway.sandbox.retry_policy import RetryPolicy
-from gateway.sandbox.sns_resources import Subscriptions
+from gateway.sandbox.sns_resources import Subscription
 
 _log = structlog.get_logger(__name__)
 
@@ -32,9 +33,10 @@ _REST_MAX: Final = 5.0
 class Courier:
     """One thread decides and records, a few carry. Nothing is in memory only: the outbox has it until it is done."""
 
-    def __init__(self, outbox: Outbox, subscriptions: Subscriptions, stationery: Stationery) -> None:
-        self._outbox = outbox
-        self._subscriptions = subscriptions
+    def __init__(self, resources: Resources, stationery: Stationery) -> None:
+        self._outbox = resources.outbox
+        self._topics = resources.topics
+        self._subscriptions = resources.subscriptions
         self._stationery = stationery
         self._pool = urllib3.PoolManager(maxsize=_THREADS, retries=False)
         self._timeout = urllib3.Timeout(connect=5.0, read=_ANSWER_WITHIN)
@@ -133,7 +135,6 @@ class Courier:
 
     def _attempt(self, parcel: Parcel) -> Outcome:
         subscription = self._subscriptions.find(parcel.subscription_arn)
-        policy = RetryPolicy() if subscription is None else subscription.retry_policy
         request = self._stationery.request(parcel, raw=subscription is not None and subscription.raw)
         try:
             response = self._pool.request(
@@ -145,10 +146,10 @@ class Courier:
                 redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            return self._failed(parcel, policy, status=None, error=type(error).__name__)
+            return self._failed(parcel, subscription, status=None, error=type(error).__name__)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             return self._answered(parcel, response.status)
-        return self._failed(parcel, policy, status=response.status, error=None)
+        return self._failed(parcel, subscription, status=response.status, error=None)
 
     @staticmethod
     def _answered(parcel: Parcel, status: int) -> Outcome:
@@ -156,12 +157,16 @@ class Courier:
         again = _confirmation_delay(parcel) if parcel.type == SUBSCRIPTION_CONFIRMATION else None
         return Outcome(parcel, delivered=True, status=status, error=None, retry_after=again)
 
-    @staticmethod
-    def _failed(parcel: Parcel, policy: RetryPolicy, *, status: int | None, error: str | None) -> Outcome:
+    def _failed(
+        self, parcel: Parcel, subscription: Subscription | None, *, status: int | None, error: str | None
+    ) -> Outcome:
         if parcel.type == SUBSCRIPTION_CONFIRMATION:
             again: float | None = _confirmation_delay(parcel)
+        elif _retryable(status):
+            policy = RetryPolicy() if subscription is None else self._topics.retry_policy(subscription)
+            again = policy.delay(parcel.attempts + 1)
         else:
-            again = policy.delay(parcel.attempts + 1) if _retryable(status) else None
+            again = None
         return Outcome(parcel, delivered=False, status=status, error=error, retry_after=again)
 
 

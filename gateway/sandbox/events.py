@@ -111,24 +111,12 @@ def _common_headers(accepted: Accepted) -> Json:
     common: Json = {}
     for key, name in _ADDRESS_FIELDS:
         if (value := mime.first(accepted.fields, name)) is not None:
-            common[key] = [part.strip() for part in _split_addresses(mime.decoded(value))]
+            common[key] = [mime.decoded(part) for part in mime.split_addresses(value)]
     for key, name in _TEXT_FIELDS:
         if (value := mime.first(accepted.fields, name)) is not None:
             common[key] = mime.decoded(value)
     common["messageId"] = mime.first(accepted.fields, "Message-ID") or accepted.message_id
     return common
-
-
-def _split_addresses(value: str) -> list[str]:
-    """A comma inside a quoted display name separates nothing."""
-    parts, quoted = [""], False
-    for character in value:
-        quoted ^= character == '"'
-        if character == "," and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part for part in parts if part.strip()]
 
 
 def _tags(accepted: Accepted) -> dict[str, list[str]]:

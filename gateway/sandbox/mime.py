@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from email.utils import getaddresses, parseaddr
+from typing import Final
+
+_COMMENT: Final = re.compile(r"\s*\([^()]*\)")
+_EMPTY_GROUP: Final = re.compile(r":\s*;$")
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,31 @@ def decoded(value: str) -> str:
 
 
 def mailbox(address: str) -> str:
-    """`a@b` of `Name <a@b>`. What has no angle brackets is taken as it stands, blanks and all."""
-    if "<" not in address:
-        return address
-    return parseaddr(address)[1]
+    """`a@b` of `Name <a@b>`, blanks and all: the parsers of the standard library would repair what SES refuses."""
+    opened = address.rfind("<")
+    return address if opened < 0 else address[opened + 1 :].partition(">")[0]
+
+
+def split_addresses(value: str) -> list[str]:
+    """The addresses of a field. A comma inside a quoted display name separates nothing."""
+    parts, quoted = [""], False
+    for character in value:
+        quoted ^= character == '"'
+        if character == "," and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [stripped for part in parts if (stripped := part.strip())]
 
 
 def mailboxes(fields: Sequence[Header], *names: str) -> list[str]:
-    """The addr-specs in the named address fields, in order."""
-    listed = [value for name in names for value in values(fields, name)]
-    return [address for _, address in getaddresses(listed) if address]
+    """The addr-specs in the named address fields, in order, without comments and empty groups (RFC 5322, 3.4)."""
+    listed = [part for name in names for value in values(fields, name) for part in split_addresses(value)]
+    return [mailbox(_without_comment(part)) for part in listed if not _EMPTY_GROUP.search(part)]
+
+
+def _without_comment(address: str) -> str:
+    return address if '"' in address else _COMMENT.sub("", address)
 
 
 def with_from(fields: Sequence[Header], sender: str) -> list[Header]:

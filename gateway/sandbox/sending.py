@@ -84,7 +84,7 @@ class Ses:
         fields = mime.with_from(given, submission.sender or "") if replaced else given
         recipients = submission.destinations or tuple(mime.mailboxes(fields, "To", "Cc", "Bcc"))
         source = submission.sender or mime.first(fields, "From") or ""
-        identity, default_set = self._speaking(source, fields, recipients)
+        identity, default_set = self._speaking(submission.sender, fields, recipients)
         checks.require_recipients(recipients)
         return Accepted(
             message_id=new_message_id(),
@@ -103,12 +103,13 @@ class Ses:
             tags=_valid_tags(submission.tags or _header_tags(given)),
         )
 
-    def _speaking(self, source: str, fields: list[Header], recipients: tuple[str, ...]) -> tuple[str, str | None]:
+    def _speaking(self, given: str | None, fields: list[Header], recipients: tuple[str, ...]) -> tuple[str, str | None]:
         """The identity that sends and its default configuration set; MessageRejected if one needed is not verified."""
-        checks.require_from(mime.mailboxes(fields, "From"))
-        sender = mime.mailbox(source)
+        authors = mime.mailboxes(fields, "From")
+        checks.require_from(authors)
+        sender = authors[0] if given is None else mime.mailbox(given)
         checks.require_address(sender)
-        senders = [sender, *mime.mailboxes(fields, "From", "Sender", "Return-Path")]
+        senders = [sender, *authors, *mime.mailboxes(fields, "Sender", "Return-Path")]
         self._require_verified(senders, recipients)
         found = self._resources.identities.covering(sender)
         return (found.name, found.configuration_set) if found is not None else (sender.rpartition("@")[2], None)

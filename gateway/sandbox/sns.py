@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,7 +15,6 @@ from gateway.sandbox.errors import invalid_parameter, named
 from gateway.sandbox.publishing import Publisher
 from gateway.sandbox.query import Entries, Parameters, Result
 from gateway.sandbox.resources import Resources
-from gateway.sandbox.retry_policy import RetryPolicy
 from gateway.sandbox.sns_resources import Subscription, Topic
 
 _PAGE: Final = 100
@@ -87,9 +87,7 @@ class Sns:
             "SubscriptionsConfirmed": str(confirmed),
             "SubscriptionsPending": str(len(self._subscriptions.of(topic.arn)) - confirmed),
             "SubscriptionsDeleted": "0",
-            "EffectiveDeliveryPolicy": json.dumps(
-                {"http": {"defaultHealthyRetryPolicy": json.loads(RetryPolicy().to_json())["healthyRetryPolicy"]}}
-            ),
+            "EffectiveDeliveryPolicy": json.dumps({"http": {"defaultHealthyRetryPolicy": asdict(topic.retry_policy)}}),
         }
         return {"Attributes": Entries(shown | topic.attributes)}
 
@@ -175,7 +173,7 @@ class Sns:
             "PendingConfirmation": "false" if subscription.confirmed else "true",
             "ConfirmationWasAuthenticated": "true" if subscription.authenticated_unsubscribe else "false",
             "RawMessageDelivery": "false",
-            "EffectiveDeliveryPolicy": subscription.retry_policy.to_json(),
+            "EffectiveDeliveryPolicy": self._topics.retry_policy(subscription).to_json(),
         }
         return {"Attributes": Entries(shown | subscription.attributes)}
 

@@ -26,6 +26,12 @@ class Topic:
         """A topic signs with version 1 until told otherwise, still today."""
         return self.attributes.get("SignatureVersion", "1")
 
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """Of every subscription that has none of its own."""
+        given = self.attributes.get("DeliveryPolicy")
+        return retry_policy.parse(given) if given else RetryPolicy()
+
 
 class Topics:
     def __init__(self, database: Database) -> None:
@@ -42,6 +48,13 @@ class Topics:
         if row is None:
             raise named("NotFound", "Topic does not exist")
         return Topic(row["arn"], json.loads(row["attributes"]))
+
+    def retry_policy(self, subscription: Subscription) -> RetryPolicy:
+        """The subscription's own, else the patience of the wired one, else the topic's."""
+        given = subscription.attributes.get("DeliveryPolicy")
+        if given:
+            return retry_policy.parse(given)
+        return retry_policy.WIRED if subscription.holds else self.get(subscription.topic_arn).retry_policy
 
     def exists(self, arn: str) -> bool:
         return self._database.one("SELECT 1 FROM topics WHERE arn = ?", arn) is not None
@@ -79,13 +92,6 @@ class Subscription:
     authenticated_unsubscribe: bool
     holds: bool
     attributes: Attributes
-
-    @property
-    def retry_policy(self) -> RetryPolicy:
-        if self.holds:
-            return retry_policy.WIRED
-        given = self.attributes.get("DeliveryPolicy")
-        return retry_policy.parse(given) if given else RetryPolicy()
 
     @property
     def raw(self) -> bool:

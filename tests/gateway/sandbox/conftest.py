@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,15 @@ def running(webhook: Receiver) -> Iterator[Sandbox]:
         yield sandbox
 
 
+def waiting(row: dict[str, Any]) -> bool:
+    return row["type"] == "Notification" and row["status"] == "PENDING"
+
+
 @pytest.fixture
 def sandbox(running: Sandbox) -> Iterator[Sandbox]:
     """The running one, with the default account, no faults, no identities and no suppressions afterwards."""
     yield running
+    until(lambda: not any(waiting(row) for row in running.notifications()), what="all notifications have ended")
     running.set_faults()
     running.set_account()
     ses = running.client("sesv2")

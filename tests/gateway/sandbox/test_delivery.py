@@ -92,6 +92,30 @@ def test_any_other_status_is_a_permanent_failure(sandbox: Sandbox, webhook: Rece
     assert (failed[0]["attempts"], failed[0]["last_status"]) == (1, status)
 
 
+def test_a_policy_of_its_own_ends_the_retries_of_a_subscription(sandbox: Sandbox):
+    once = {"healthyRetryPolicy": {"numRetries": 1, "minDelayTarget": 1, "maxDelayTarget": 1}}
+    with Receiver() as receiver:
+        sns = sandbox.client("sns")
+        topic = sns.create_topic(Name="impatient")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=receiver.url)
+        until(lambda: sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"] == "1")
+        (found,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        arn = found["SubscriptionArn"]
+        sns.set_subscription_attributes(
+            SubscriptionArn=arn, AttributeName="DeliveryPolicy", AttributeValue=json.dumps(once)
+        )
+        effective = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["EffectiveDeliveryPolicy"]
+        assert json.loads(effective)["healthyRetryPolicy"]["numRetries"] == 1
+        receiver.answers = [500, 500, 500]
+        sns.publish(TopicArn=topic, Message="x")
+
+        rows = until(
+            lambda: [row for row in sandbox.notifications() if (row["topic_arn"], row["status"]) == (topic, "FAILED")]
+        )
+        assert [(row["attempts"], row["last_status"]) for row in rows] == [(2, 500)]
+        sns.delete_topic(TopicArn=topic)
+
+
 def test_raw_delivery_is_the_bare_message(sandbox: Sandbox):
     with Receiver() as receiver:
         sns = sandbox.client("sns")
@@ -123,16 +147,18 @@ def test_dropped_events_are_never_published(sandbox: Sandbox, webhook: Receiver)
     until(lambda: webhook.event_types(message_id) == ["Complaint", "Send"])
 
 
-def test_delayed_events_wait(sandbox: Sandbox, webhook: Receiver):
-    sandbox.set_faults(event_delay_ms=3_600_000)
-    before = len(sandbox.notifications())
-    message_id = send(sandbox)
-    sandbox.set_faults()
-    later = send(sandbox)
+def test_delayed_events_wait():
+    with Receiver() as receiver, Sandbox(webhook_url=receiver.url) as sandbox:
+        until(sandbox.confirmed)
+        sandbox.set_faults(event_delay_ms=3_600_000)
+        message_id = send(sandbox)
+        sandbox.set_faults()
+        later = send(sandbox)
 
-    until(lambda: webhook.event_types(later) == ["Delivery", "Send"])
-    assert webhook.event_types(message_id) == []
-    assert [row["status"] for row in sandbox.notifications()[before : before + 2]] == ["PENDING", "PENDING"]
+        until(lambda: receiver.event_types(later) == ["Delivery", "Send"])
+        assert receiver.event_types(message_id) == []
+        waiting = [row["status"] for row in sandbox.notifications() if row["type"] == "Notification"]
+        assert waiting[:2] == ["PENDING", "PENDING"]
 
 
 def test_shuffled_events_all_arrive(sandbox: Sandbox, webhook: Receiver):

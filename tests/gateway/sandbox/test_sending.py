@@ -196,3 +196,15 @@ def test_what_is_not_base64_is_refused(sandbox: Sandbox):
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
         urllib.request.urlopen(request)
     caught.value.close()
+
+
+def test_the_first_of_several_authors_is_the_sender(sandbox: Sandbox, webhook: Receiver):
+    raw = RAW.replace(b'"Shop" <shop@example.com>', b"one@example.com, two@example.net")
+    sent = sandbox.client("sesv2").send_email(
+        Content={"Raw": {"Data": raw}}, Destination=TO_SUCCESS, ConfigurationSetName="sesgate"
+    )["MessageId"]
+
+    until(lambda: webhook.event_types(sent) == ["Delivery", "Send"])
+    mail = next(event["mail"] for event in webhook.events() if event["mail"]["messageId"] == sent)
+    assert mail["sourceArn"].endswith(":identity/example.com")
+    assert mail["commonHeaders"]["from"] == ["one@example.com", "two@example.net"]
