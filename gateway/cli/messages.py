@@ -11,7 +11,7 @@ from ulid import ULID
 from gateway.cli.context import load_settings, mailbox_argument, opened_stores
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
-from gateway.cli.output import show_json, show_pairs, show_table, spoken_time
+from gateway.cli.output import plain, show_json, show_pairs, show_table, spoken_time
 from gateway.lifecycle import Status
 from gateway.store.messages import AttemptRecord, EventRecord, MessageDetail, MessageSummary, RecipientRecord
 
@@ -65,7 +65,9 @@ def show(message_id: str, as_json: bool) -> None:
     if detail is None:
         raise CommandError(f"There is no message {ulid}.")
     if as_json:
-        show_json(detail)
+        # The summary is the way the store builds it; a script finds one flat object.
+        flat = plain(detail)
+        show_json({**flat.pop("summary"), **flat})
         return
     _show_envelope(detail)
     click.echo()
