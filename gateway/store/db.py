@@ -7,7 +7,7 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,10 +26,13 @@ T = TypeVar("T")
 READ_CONNECTIONS = 32
 SQLITE_NEEDED = (3, 35)  # RETURNING
 
-_PRAGMAS = (
+# Written into the file when it is made. Not for each connection: SQLite takes its write lock to set `auto_vacuum`.
+_FILE_PRAGMAS = (
     ("page_size", 8192),
     ("auto_vacuum", "incremental"),
     ("journal_mode", "wal"),
+)
+_PRAGMAS = (
     ("synchronous", "full"),
     ("busy_timeout", 5000),
     ("wal_autocheckpoint", 0),  # a checkpoint never delays an acknowledgement; see Checkpointer
@@ -90,6 +93,20 @@ class Database:
         if future.cancel():
             raise StoreUnavailableError(f"The database was busy for {self.gate_timeout:g} s.")
         return future.result()
+
+    def create(self) -> None:
+        """Make the file if there is none. Mail is in it, and SQLite gives the files beside it the same mode."""
+        with self._gate.held():
+            self.path.touch(mode=0o600)
+            self.path.chmod(0o600)
+            if not self.path.stat().st_size:
+                with closing(sqlite3.connect(self.path)) as connection:
+                    for name, value in _FILE_PRAGMAS:
+                        connection.execute(f"PRAGMA {name} = {value}").fetchall()
+
+    @property
+    def exists(self) -> bool:
+        return self.path.exists() and self.path.stat().st_size > 0
 
     @contextmanager
     def exclusive(self) -> Iterator[peewee.Database]:

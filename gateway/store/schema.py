@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -39,31 +40,26 @@ def migrate(url: str, stamp: Stamp) -> list[str]:
     """
     database = open_database(url, gate_timeout=60)
     try:
-        _keep_private(database.path)
+        database.create()
         with database.exclusive() as connection:
             _refuse_newer(connection)
             applied = Runner(connection, str(_DIRECTORY), table_name=_HISTORY).up()
             _put_stamp(connection, stamp)
-    except (MigrationError, peewee.PeeweeException, OSError) as error:
+    except (MigrationError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
         raise StoreError(f"The database could not be migrated ({error}).") from error
     finally:
         database.close()
     return [str(name) for name in applied]
 
 
-def _keep_private(path: Path) -> None:
-    """It holds mail. SQLite gives the files beside it the same mode, so it has it before SQLite opens it."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-
-
 def check_schema(database: Database) -> None:
     """StoreError unless the schema is exactly the one that this release works with."""
-    with database.read():
-        _refuse_newer(database.peewee)
-        missing = _known() - _applied(database.peewee)
-    if missing:
-        raise StoreError("The database is not set up for this release; run `sesgate migrate` first.")
+    if database.exists:
+        with database.read():
+            _refuse_newer(database.peewee)
+            if _known() <= _applied(database.peewee):
+                return
+    raise StoreError("The database is not set up for this release; run `sesgate migrate` first.")
 
 
 def read_stamp(database: Database) -> Stamp:
