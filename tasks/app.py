@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import worker_init, worker_process_shutdown, worker_shutdown
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 
 from gateway.aws.account import read_account
 from gateway.broker import find_broker_url, make_app
@@ -32,6 +32,7 @@ def make_worker_app(settings: Settings) -> Celery:
     _add_tasks(app, per_process)
     _add_dispatcher(app, per_process, settings)
     worker_init.connect(lambda **_: _open_or_exit(per_process), weak=False)
+    worker_process_init.connect(lambda **_: per_process.get(), weak=False)
     worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
     worker_shutdown.connect(lambda **_: per_process.close(), weak=False)
     return app

@@ -54,6 +54,7 @@ def open_services(settings: Settings) -> Services:
         threads=settings.worker_threads * 2,  # the tasks' and the dispatcher's own
         read_timeout=read_timeout(settings.claim_lease),
     )
+    ses.warm_up()
     return Services(
         settings=settings,
         stores=stores,

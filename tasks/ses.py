@@ -91,6 +91,13 @@ class SesClient:
             raise classified from error
         return str(response["MessageId"])
 
+    def warm_up(self) -> None:
+        """Make the client now: it takes a good part of a second, which the first mail need not wait for."""
+        try:
+            self._connected()
+        except boto.BotoCoreError as error:
+            log.warning("ses.not_configured", error=_sentence(error))
+
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
