@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from gateway.settings import Settings
 
-
 # With the arguments, which are the ids of the recipients or notifications.
 _COLUMNS = "name,uuid,state,args,received,started,runtime,worker"
 
