@@ -13,6 +13,8 @@ from flask import Response, request
 from gateway.sandbox.faults import FaultDesk
 
 _GLANCE: Final = 0.05
+# A 200 whose body never comes, as when the peer dies between the two. botocore takes it for a success without a member.
+_HEAD_ONLY: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Calls:
         self._stall()
         if self.faults.resets_after_accept():
             _hang_up()
+        elif self.faults.truncates_after_accept():
+            _hang_up(_HEAD_ONLY)
         return response
 
     def _stall(self) -> None:
@@ -42,8 +46,9 @@ class Calls:
                 return
 
 
-def _hang_up() -> None:
+def _hang_up(last_words: bytes = b"") -> None:
     """Close the client's connection: the server finds it gone when it comes to write the answer."""
     connection = request.environ.get("gunicorn.socket")
     if isinstance(connection, socket.socket):
+        connection.sendall(last_words)
         connection.shutdown(socket.SHUT_RDWR)

@@ -31,6 +31,7 @@ class Faults:
     error_calls: int = 1
     error_operations: tuple[str, ...] = SENDING_OPERATIONS
     reset_after_accept: Strikes = False
+    truncate_after_accept: Strikes = False
     timeout_after_accept_ms: float = 0.0
     event_delay_ms: float = 0.0
     duplicates: int = 0
@@ -79,6 +80,7 @@ _READERS: Final[dict[str, strict.Reader]] = {
     "error_calls": strict.whole,
     "error_operations": strict.texts(),
     "reset_after_accept": _strikes,
+    "truncate_after_accept": _strikes,
     "timeout_after_accept_ms": strict.number,
     "event_delay_ms": strict.number,
     "duplicates": strict.whole,
@@ -123,6 +125,9 @@ class FaultDesk:
 
     def resets_after_accept(self) -> bool:
         return self._strike("reset_after_accept")
+
+    def truncates_after_accept(self) -> bool:
+        return self._strike("truncate_after_accept")
 
     def _named_error(self) -> errors.AwsError | None:
         with self._lock:

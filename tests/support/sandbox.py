@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -48,8 +49,8 @@ class Sandbox:
     ) -> None:
         self.webhook_url = webhook_url
         self.port = port or free_port()
-        self._temporary = None if directory else Path(tempfile.mkdtemp(prefix="sandbox-"))
-        self.directory = directory or Path(str(self._temporary))
+        self._temporary = directory is None
+        self.directory = directory or Path(tempfile.gettempdir(), f"sandbox-{secrets.token_hex(8)}")
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(10.0))
 
@@ -60,8 +61,8 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._http.clear()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def endpoint(self) -> str:
@@ -123,7 +124,7 @@ class Sandbox:
 
     def start(self) -> None:
         """Its directory and port are those of before, so a start after `kill` is a restart."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         given = json.dumps(["127.0.0.1", self.port, str(self.directory), self.webhook_url])
         with (self.directory / "output.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -106,6 +106,14 @@ def test_a_reset_after_accept_can_be_a_rate(sandbox: Sandbox):
     assert len(sandbox.messages()) == 40
 
 
+def test_a_truncated_answer_after_accept_is_a_success_without_a_message_id(sandbox: Sandbox):
+    sandbox.clear()
+    sandbox.set_faults(truncate_after_accept=1)
+    assert "MessageId" not in sandbox.client("sesv2").send_email(Content={"Raw": {"Data": RAW}})
+    assert len(sandbox.messages()) == 1
+    assert outcomes(sandbox, 1) == ["ok"]
+
+
 def test_a_stall_after_accept_keeps_the_copy(sandbox: Sandbox):
     sandbox.clear()
     sandbox.set_faults(timeout_after_accept_ms=2_000)
