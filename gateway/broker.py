@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from celery import Celery
 from kombu import Queue
+from kombu.transport.redis import QoS
 
 from gateway.settings import Settings
 
@@ -42,6 +43,9 @@ def find_broker_url(settings: Settings) -> str:
 
 def make_app(broker_url: str, *, concurrency: int | None = None) -> Celery:
     """A Celery application that publishes to and consumes from `broker_url`; it connects on first use."""
+    # A hint that was not begun need not go back to the broker. kombu would try to put it back on a connection that has
+    # just been lost, and end the worker with an AttributeError (seen with kombu 5.7 and a killed Redis).
+    QoS.restore_at_shutdown = False
     app = Celery("sesgate", broker=broker_url or None, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -53,8 +57,7 @@ def make_app(broker_url: str, *, concurrency: int | None = None) -> Celery:
         task_queues=[Queue(name) for name in QUEUES],
         task_default_queue=SEND_QUEUE,
         task_create_missing_queues=False,
-        task_acks_late=True,
-        task_reject_on_worker_lost=False,  # the dispatcher marks anew what a dead worker left
+        task_acks_late=False,  # the dispatcher marks anew what a dead worker left
         task_publish_retry=False,
         task_send_sent_event=True,
         worker_send_task_events=True,
