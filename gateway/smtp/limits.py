@@ -21,7 +21,7 @@ class Limits:
     data_octets_per_second: int = 500  # on average, after the first `idle` seconds
     large_octets_per_second: int = 8 * 1024
     large_octets: int = 512 * 1024  # content above this waits for one of the places below
-    large_contents: int = 4  # contents of the largest size in memory at once
+    large_contents: int = 3  # contents of the largest size in memory at once
     large_wait: float = 120.0
     linger: float = 2.0  # how long the rest of what a refused client sends is read, so that it sees the reply
     commit_slack: float = 5.0  # added to the store's own patience before a commit is called off
