@@ -19,6 +19,7 @@ from gateway.cli.up.log import Lines, Log
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
+LONGEST_DELAY_AFTER_SIGNAL = 2.0
 STEADY_AFTER = 10.0
 _BLOCK = 65536
 
@@ -29,12 +30,16 @@ class Backoff:
     def __init__(self) -> None:
         self._failures = 0
 
-    def delay_after(self, lived: float) -> float:
-        """The seconds to wait after a run of `lived` seconds."""
+    def delay_after(self, lived: float, *, by_signal: bool = False) -> float:
+        """The seconds to wait after a run of `lived` seconds.
+
+        A child that a signal ended has no fault that it would meet again at once: it comes back sooner.
+        """
         if lived >= STEADY_AFTER:
             self._failures = 0
             return 0.0
-        delay = min(FIRST_DELAY * 2.0**self._failures, LONGEST_DELAY)
+        longest = LONGEST_DELAY_AFTER_SIGNAL if by_signal else LONGEST_DELAY
+        delay = min(FIRST_DELAY * 2.0**self._failures, longest)
         self._failures += 1
         return delay
 
@@ -135,10 +140,10 @@ class ChildWatcher(Watcher):  # type: ignore[misc]  # circus has no types
         if self.is_stopping() or self.is_stopped():
             self._log.write(self.name, how)
         else:
-            self._wait_before_restart(lived, how)
+            self._wait_before_restart(lived, how, by_signal=code is not None and code < 0)
 
-    def _wait_before_restart(self, lived: float, how: str) -> None:
-        delay = self._backoff.delay_after(lived)
+    def _wait_before_restart(self, lived: float, how: str, *, by_signal: bool = False) -> None:
+        delay = self._backoff.delay_after(lived, by_signal=by_signal)
         self._not_before = time.monotonic() + delay
         when = "now" if not delay else f"in {delay:g} s"
         self._log.say(f"{self.name} {how} after {lived:.1f} s; it is started again {when}.")
