@@ -77,14 +77,16 @@ class Checkpointer:
                 return
 
     def _checkpoint(self) -> None:
-        length, left = self._move()
-        if left and length >= LONG_LOG_BYTES:
+        if self._move() >= LONG_LOG_BYTES:
             with self._gate():
                 self._move()
 
-    def _move(self) -> tuple[int, int]:
-        """Move what can be moved without waiting; the log's length and what was left of it, in bytes."""
+    def _move(self) -> int:
+        """Move what can be moved without waiting; how long the log is, in bytes.
+
+        SQLite's own number of what was left counts nothing that was written while it moved.
+        """
         with self._connection():
-            _, frames, moved = self._database.execute_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, frames, _ = self._database.execute_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             page_size = self._database.execute_sql("PRAGMA page_size").fetchone()[0]
-        return max(0, frames) * page_size, max(0, frames - moved) * page_size
+        return max(0, int(frames)) * int(page_size)

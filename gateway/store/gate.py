@@ -21,23 +21,29 @@ class WriteGate:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self._inside = threading.Lock()
+        self._turn, self._inside = threading.Lock(), threading.Lock()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the gate, and hold it. The wait has no end: whoever waits for a result has the time-out."""
-        with self._inside:
+        # Whoever waits for its turn has it before the thread that was inside just now: a lock alone is not fair, and
+        # the writer, which comes back at once, would keep everybody else of its process out.
+        with self._turn:
+            self._inside.acquire()
+        try:
             descriptor = self._open()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
                 yield
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            self._inside.release()
 
     def after_fork_in_child(self) -> None:
         """The inherited descriptor shares the parent's lock: let go of it, and start anew."""
         self.close()
-        self._inside = threading.Lock()
+        self._turn, self._inside = threading.Lock(), threading.Lock()
 
     def close(self) -> None:
         if self._descriptor is not None:
