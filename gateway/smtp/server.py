@@ -17,6 +17,7 @@ from gateway.smtp.connections import Connections
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, SuppressionStore
 from gateway.smtp.limits import Limits
+from gateway.smtp.policy import relay_warning
 from gateway.smtp.protocol import FrontState, GatewaySMTP
 from gateway.store.stores import Stores
 
@@ -74,6 +75,8 @@ class Front:
             raise
         addresses = tuple(_address(sock) for server in self._servers for sock in server.sockets)
         log.info("smtp.listening", addresses=[str(address) for address in addresses])
+        if warning := relay_warning(self._settings):
+            log.warning("smtp.relay_open", reason=warning)
         return addresses
 
     async def drain(self) -> None:

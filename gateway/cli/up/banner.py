@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.cli.network import reachable
 from gateway.settings import HostPort, Settings
+from gateway.smtp.policy import relay_warning
 
 _FROM = "app@example.com"
 _SIMULATOR = "simulator.amazonses.com"
@@ -19,6 +20,8 @@ def banner(settings: Settings, *, sandbox: bool, own_redis: bool, missing: list[
     """What listens where, where the data is, and what to try."""
     title = f"sesgate is up, except: {', '.join(missing)} (see the log)" if missing else "sesgate is up"
     lines = [title, "", *_listening(settings, sandbox=sandbox, own_redis=own_redis)]
+    if warning := relay_warning(settings):
+        lines += ["", f"  Warning: {warning}"]
     if sandbox:
         lines += ["", *_to_try(settings)]
     return "\n".join([*lines, "", "  Ctrl-C drains and ends; a second Ctrl-C ends at once."])

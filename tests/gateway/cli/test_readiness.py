@@ -7,7 +7,7 @@ import threading
 from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
 from gateway.cli.up.readiness import Probe, probes, wait_until_ready
-from gateway.settings import HostPort, Listener, Settings
+from gateway.settings import HostPort, Listener, Settings, read_settings
 from tests.support.sandbox import free_port
 
 
@@ -78,3 +78,10 @@ def test_the_banner_names_what_is_missing():
     assert banner(Settings(), sandbox=False, own_redis=True, missing=["flower"]).startswith(
         "sesgate is up, except: flower (see the log)"
     )
+
+
+def test_the_banner_warns_of_who_may_relay_from_outside():
+    open_to_a_network = {"SESGATE_LISTENERS": "0.0.0.0:2525", "SESGATE_TRUSTED_NETWORKS": "127.0.0.0/8, 10.0.0.0/8"}
+    for settings, warned in ((read_settings(open_to_a_network), True), (Settings(), False)):
+        text = banner(settings, sandbox=False, own_redis=True, missing=[])
+        assert ("Warning: Every client in 10.0.0.0/8 may send" in text) is warned

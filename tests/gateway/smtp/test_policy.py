@@ -4,7 +4,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gateway.smtp.policy import client_address, client_key, may_relay
+from gateway.settings import Settings, read_settings
+from gateway.smtp.policy import client_address, client_key, may_relay, relay_warning
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -51,3 +52,41 @@ def test_hosts_of_one_ipv6_network_are_one_client():
     assert client_key(ip_address("2001:db8::1")) == client_key(ip_address("2001:db8::2"))
     assert client_key(ip_address("2001:db8::1")) != client_key(ip_address("2001:db8:0:1::1"))
     assert client_key(ip_address("192.0.2.1")) != client_key(ip_address("192.0.2.2"))
+
+
+def warning(listeners, trusted):
+    return relay_warning(read_settings({"SESGATE_LISTENERS": listeners, "SESGATE_TRUSTED_NETWORKS": trusted}))
+
+
+def test_nobody_is_warned_of_the_defaults():
+    assert relay_warning(Settings()) is None
+
+
+@pytest.mark.parametrize(
+    ("listeners", "trusted"),
+    [
+        ("0.0.0.0:2525", "127.0.0.0/8, ::1"),
+        ("[::]:25, 192.0.2.1:2525", "127.0.0.1"),
+        ("127.0.0.1:2525, [::1]:2525, localhost:2526", "10.0.0.0/8"),
+    ],
+)
+def test_loopback_on_either_side_keeps_strangers_out(listeners, trusted):
+    assert warning(listeners, trusted) is None
+
+
+@pytest.mark.parametrize("listener", ["0.0.0.0:2525", "[::]:2525", "192.0.2.1:2525", "mail.example.com:2525"])
+def test_trusted_network_that_can_reach_a_listener_is_named(listener):
+    assert warning(f"127.0.0.1:25, {listener}", "127.0.0.0/8, 10.0.0.0/8, 172.30.25.1") == (
+        f"Every client in 10.0.0.0/8 and 172.30.25.1 may send to any address without a password through {listener};"
+        " narrow SESGATE_TRUSTED_NETWORKS if these are not all yours."
+    )
+
+
+def test_network_that_only_begins_on_loopback_reaches_beyond_it():
+    assert "126.0.0.0/7" in (warning("0.0.0.0:25", "126.0.0.0/7") or "")
+
+
+@pytest.mark.parametrize("everything", ["0.0.0.0/0", "::/0"])
+def test_open_relay_is_called_what_it_is(everything):
+    said = warning("0.0.0.0:25, [::]:25", f"127.0.0.1, {everything}") or ""
+    assert said.startswith("Everybody may send to any address without a password through 0.0.0.0:25 and [::]:25;")

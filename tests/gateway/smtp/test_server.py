@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from gateway.settings import HostPort, Listener, Settings
-from gateway.smtp import replies
+from gateway.smtp import replies, server
 from gateway.smtp.limits import Limits
 from gateway.smtp.server import Front, ListenError
 from tests.gateway.smtp.running import HOST, MESSAGE, Client, MessageDouble, SuppressionDouble, running_front
@@ -180,6 +182,23 @@ class TestRealStores:
             assert stored(tmp_path) == 1
         finally:
             stores.close()
+
+
+@pytest.mark.parametrize(("trusted", "warned"), [("127.0.0.0/8", False), ("10.0.0.0/8", True)])
+def test_start_says_who_may_relay_from_outside(tmp_path, monkeypatch, trusted, warned):
+    log = CapturingLogger()
+    monkeypatch.setattr(server, "log", log)
+    wildcard = (Listener(HostPort("0.0.0.0", 0), "lan"),)
+    settings = Settings(listeners=wildcard, trusted_networks=(ip_network(trusted),), data_dir=tmp_path)
+
+    async def start_and_stop():
+        front = Front(settings, MessageDouble(), SuppressionDouble())
+        await front.start()
+        await front.drain()
+
+    asyncio.run(start_and_stop())
+    said = [call.kwargs["reason"] for call in log.calls if call.args == ("smtp.relay_open",)]
+    assert ["Every client in 10.0.0.0/8 may send" in reason for reason in said] == [True] * warned
 
 
 def start_program(directory: Path, port: int) -> subprocess.Popen[str]:
