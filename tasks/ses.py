@@ -89,7 +89,11 @@ class SesClient:
             if isinstance(classified, AccountError):
                 self._forget()  # credentials may have been renewed: read them again next time
             raise classified from error
-        return str(response["MessageId"])
+        ses_message_id = response.get("MessageId")
+        if not ses_message_id:
+            # botocore takes a 200 whose body was cut off for a success without members.
+            raise AmbiguousError("SES answered 200, and the connection ended before the message id came")
+        return str(ses_message_id)
 
     def warm_up(self) -> None:
         """Make the client now: it takes a good part of a second, which the first mail need not wait for."""

@@ -65,14 +65,18 @@ def test_a_bounce_that_comes_while_the_webhook_is_dead_is_not_lost(installation:
     until(lambda: installation.cli("suppressions", "show", "bounce+late@simulator.amazonses.com").returncode == 0)
 
 
-def test_a_call_with_a_lost_answer_is_settled_by_its_event_and_not_repeated(installation: Installation) -> None:
-    installation.set_faults(reset_after_accept=1)
+@pytest.mark.parametrize("fault", ["reset_after_accept", "truncate_after_accept"])
+def test_a_call_with_a_lost_answer_is_settled_by_its_event_and_not_repeated(
+    installation: Installation, fault: str
+) -> None:
+    address = f"success+{fault.replace('_', '-')}@simulator.amazonses.com"
+    installation.set_faults(**{fault: 1})
     try:
-        ulid = installation.send_patiently(mail("reset"), "success+reset@simulator.amazonses.com")
+        ulid = installation.send_patiently(mail("reset"), address)
         until(lambda: installation.statuses(ulid) == {"DELIVERED"}, what="the event settles it")
     finally:
         installation.set_faults()
-    assert len(installation.sent_to("success+reset@simulator.amazonses.com")) == 1
+    assert len(installation.sent_to(address)) == 1
 
 
 def test_a_clean_stop_leaves_nothing_behind_and_a_restart_keeps_everything(tmp_path: Path) -> None:
