@@ -11,6 +11,7 @@ from email.utils import parseaddr
 _ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED_STRING = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"')
+_QUOTED_PAIR = re.compile(r"\\(.)")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
@@ -71,13 +72,16 @@ def parse_forward_path(text: str) -> Mailbox:
 def address_key(address: str) -> str:
     """The key of an address that is already known to be one: NFC, case folded, domain in its ASCII form.
 
-    RFC 5321 leaves the case of the local part to its host; a suppression must hold whichever case is used.
+    RFC 5321 leaves the case of the local part to its host; a suppression must hold whichever case is used. The quotes
+    of a quoted local part are spelling, not content (section 4.1.2): `"bob"@example.com` is `bob@example.com`.
     """
     local_part, _, domain = unicodedata.normalize("NFC", address.strip()).rpartition("@")
     domain = domain.casefold().rstrip(".")
     if not domain.isascii():
         with suppress(UnicodeError):  # not a name of the DNS then; it is still the same text each time
             domain = domain.encode("idna").decode("ascii")
+    if _QUOTED_STRING.fullmatch(local_part):
+        local_part = _QUOTED_PAIR.sub(r"\1", local_part[1:-1])
     return f"{local_part.casefold()}@{domain}"
 
 

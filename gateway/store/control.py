@@ -16,7 +16,7 @@ CIRCUIT = "circuit"
 ACCOUNT = "account"
 THROTTLE = "throttle"
 TOPICS = "topics"
-_LEASE = "dispatcher"
+LEASE = "dispatcher"
 
 # A claim succeeds only while no row matches this; bind the present moment to it.
 STOPPED = f"SELECT 1 FROM control WHERE key IN ('{PAUSE}', '{CIRCUIT}') AND (until IS NULL OR until > ?)"
@@ -61,11 +61,11 @@ class Control:
 
         def work(sql: Sql) -> Lease | None:
             put_once = "INSERT INTO control (key, value, holder, epoch, beat, changed_at) VALUES (?, '{}', '', 0, 0, ?)"
-            sql.run(f"{put_once} ON CONFLICT (key) DO NOTHING", (_LEASE, now_micros()))
+            sql.run(f"{put_once} ON CONFLICT (key) DO NOTHING", (LEASE, now_micros()))
             taken = sql.run(
                 "UPDATE control SET holder = ?, epoch = epoch + 1, beat = 0, changed_at = ?"
                 " WHERE key = ? AND epoch = ? AND beat = ?",
-                (holder, now_micros(), _LEASE, seen.epoch, seen.beat),
+                (holder, now_micros(), LEASE, seen.epoch, seen.beat),
             )
             return Lease(holder, seen.epoch + 1, 0) if taken else None
 
@@ -77,7 +77,7 @@ class Control:
             lambda sql: (
                 sql.run(
                     "UPDATE control SET beat = beat + 1, changed_at = ? WHERE key = ? AND epoch = ? AND holder = ?",
-                    (now_micros(), _LEASE, lease.epoch, lease.holder),
+                    (now_micros(), LEASE, lease.epoch, lease.holder),
                 )
                 > 0
             )
@@ -89,7 +89,7 @@ class Control:
             lambda sql: sql.run(
                 "UPDATE control SET holder = '', beat = beat + 1, changed_at = ?"
                 " WHERE key = ? AND epoch = ? AND holder = ?",
-                (now_micros(), _LEASE, lease.epoch, lease.holder),
+                (now_micros(), LEASE, lease.epoch, lease.holder),
             )
         )
 
@@ -110,7 +110,7 @@ def put(sql: Sql, key: str, value: dict[str, Any], *, lasting: timedelta | None 
 
 
 def read_lease(sql: Sql) -> Lease:
-    row = sql.one("SELECT holder, epoch, beat FROM control WHERE key = ?", (_LEASE,))
+    row = sql.one("SELECT holder, epoch, beat FROM control WHERE key = ?", (LEASE,))
     return Lease(*row) if row else Lease("", 0, 0)
 
 

@@ -10,12 +10,14 @@ from gateway.lifecycle import FINAL_WITH_AGE, Status
 from gateway.settings import Settings
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
-from gateway.store.sql import Sql, marks
+from gateway.store.sql import Sql
 from gateway.store.times import now_micros, span
 
 # Events of SES may come for this long (a Transient bounce after its retries, a complaint after a holiday).
 FINAL_AFTER = timedelta(days=14)
 BATCH = 200
+# As constants, for SQLite uses a partial index only where the statement repeats its condition.
+_FINAL_WITH_AGE = ", ".join(f"'{status.value}'" for status in FINAL_WITH_AGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +71,24 @@ class Retention:
 
     def _end_aged(self, sql: Sql, now: int) -> int:
         """A mail that SES has, and of which nothing more was heard, is at its end."""
-        statuses = [status.value for status in FINAL_WITH_AGE]
         return sql.run(
             "UPDATE recipients SET ended_at = ? WHERE id IN (SELECT id FROM recipients WHERE ended_at IS NULL"
-            f" AND status IN ({marks(statuses)}) AND changed_at <= ? LIMIT {BATCH})",
-            (now, *statuses, now - span(FINAL_AFTER)),
+            f" AND status IN ({_FINAL_WITH_AGE}) AND changed_at <= ? LIMIT {BATCH})",
+            (now, now - span(FINAL_AFTER)),
         )
 
     def _delete_contents(self, sql: Sql, now: int) -> int:
-        """The octets of a mail go some time after its last recipient ended; later when a person may have to look."""
+        """The octets of a mail go some time after its last recipient ended; later when a person may have to look.
+
+        Only messages of that age are looked at, and they are the first ones: ids grow with time.
+        """
         return sql.run(
-            "DELETE FROM contents WHERE message_id IN (SELECT c.message_id FROM contents c WHERE NOT EXISTS"
+            "DELETE FROM contents WHERE message_id IN (SELECT c.message_id FROM contents c WHERE c.message_id <="
+            " (SELECT id FROM messages WHERE accepted_at <= ? ORDER BY accepted_at DESC LIMIT 1) AND NOT EXISTS"
             " (SELECT 1 FROM recipients r WHERE r.message_id = c.message_id AND (r.ended_at IS NULL OR r.ended_at >"
             f" CASE WHEN r.status IN (?, ?) THEN ? ELSE ? END)) LIMIT {BATCH})",
             (
+                now - span(min(self._kept.content, self._kept.failed_content)),
                 Status.FAILED.value,
                 Status.EXPIRED.value,
                 now - span(self._kept.failed_content),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 from gateway.store import checkpointer
 from tests.support.stores import sqlite_stores
@@ -41,7 +42,7 @@ def test_the_log_begins_anew_under_steady_writing(stores, monkeypatch):
 
     mover._move = observed
     # The log's length in frames falls only when a writer has begun it anew.
-    write_until(stores, lambda: sum(b < a for a, b in zip(lengths, lengths[1:], strict=False)) >= 3)
+    write_until(stores, lambda: sum(b < a for a, b in pairwise(lengths)) >= 3)
     assert max(lengths) < 50_000_000
 
 

@@ -81,7 +81,7 @@ def test_a_schema_of_a_newer_release_is_refused(tmp_path):
         connection.execute("INSERT INTO schema_migrations (name, applied) VALUES ('0999_later', '2031-01-01')")
     connection.close()
     for attempt in (lambda: open_stores(sqlite_settings(tmp_path)), lambda: migrate(url(tmp_path), "sandbox")):
-        with pytest.raises(StoreError, match="newer release .0999_later is unknown here"):
+        with pytest.raises(StoreError, match="0999_later is unknown here"):
             attempt()
 
 

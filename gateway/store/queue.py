@@ -1,0 +1,235 @@
+"""The queue as an operator sees it: what waits, what stops it, and the pause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.lifecycle import BEFORE_SES
+from gateway.store import control
+from gateway.store.audit import record
+from gateway.store.db import Database
+from gateway.store.sql import Sql, marks
+from gateway.store.times import from_micros, now_micros, to_micros
+
+_SUBJECT = "queue"
+_NOBODY = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Sending is stopped by a person, or because the database came from a backup made at `backup_at`."""
+
+    reason: str
+    since: datetime
+    actor: str
+    backup_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """Sending is stopped because SES refuses it; from `probe_at` on one mail at a time tries again."""
+
+    reason: str
+    since: datetime
+    probe_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherState:
+    """The holder of the lease, empty after a clean stop, and when it last showed that it moves."""
+
+    holder: str
+    epoch: int
+    last_beat_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """`recipients` is by status. `due` may be sent now; `next_retry_at` is when the first of the others may."""
+
+    recipients: dict[str, int]
+    due: int
+    oldest_due_at: datetime | None
+    next_retry_at: datetime | None
+    pause: Pause | None
+    circuit: Circuit | None
+    dispatcher: DispatcherState
+    unprocessed_notifications: int
+    notifications_not_understood: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The recipients in one status whose messages were accepted before the backup was made."""
+
+    status: str
+    recipients: int
+    oldest_accepted_at: datetime
+    newest_accepted_at: datetime
+    last_changed_at: datetime
+
+
+class Queue:
+    """Looks at what waits for sending, and sets and lifts the pause that dispatcher and claims honour."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def status(self) -> QueueStatus:
+        now = now_micros()
+        with self._db.read() as sql:
+            due, oldest = _first(
+                sql, "SELECT count(*), min(next_attempt_at)", "status = 'QUEUED' AND next_attempt_at <= ?", now
+            )
+            (retry,) = _first(sql, "SELECT min(next_attempt_at)", "status = 'QUEUED' AND next_attempt_at > ?", now)
+            return QueueStatus(
+                recipients=dict(sql.all("SELECT status, count(*) FROM recipients GROUP BY status ORDER BY status")),
+                due=due,
+                oldest_due_at=_moment(oldest),
+                next_retry_at=_moment(retry),
+                pause=find_pause(sql),
+                circuit=_circuit(sql),
+                dispatcher=_dispatcher(sql),
+                unprocessed_notifications=_notifications(sql, "next_attempt_at IS NOT NULL"),
+                notifications_not_understood=_notifications(sql, "next_attempt_at IS NULL AND message IS NOT NULL"),
+            )
+
+    def find_pause(self) -> Pause | None:
+        with self._db.read() as sql:
+            return find_pause(sql)
+
+    def pause(self, reason: str, *, actor: str) -> Pause | None:
+        """Stop sending, all of it. The pause that stands already, which is left as it is; None when there was none."""
+
+        def work(sql: Sql) -> Pause | None:
+            standing = find_pause(sql)
+            if standing is None:
+                put_pause(sql, Pause(reason, datetime.now(UTC), actor))
+                record(sql, actor, "queue.pause", _SUBJECT, reason)
+            return standing
+
+        return self._db.write(work)
+
+    def resume(self, *, actor: str) -> Pause | None:
+        """Let sending go on; the pause that was lifted, None when there was none."""
+
+        def work(sql: Sql) -> Pause | None:
+            standing = find_pause(sql)
+            if standing is not None:
+                sql.run("DELETE FROM control WHERE key = ?", (control.PAUSE,))
+                record(sql, actor, "queue.resume", _SUBJECT, f"was paused: {standing.reason}")
+            return standing
+
+        return self._db.write(work)
+
+    # After a backup was restored
+
+    def pause_restored(self, backup_at: datetime | None, *, actor: str) -> Pause:
+        """Stop sending because this database came from a backup; the pause in force.
+
+        Without `backup_at` it is taken from the last thing that happened in the database, so no program may run on it
+        yet. A pause that says already when the backup was made stays as it is.
+        """
+
+        def work(sql: Sql) -> Pause:
+            standing = find_pause(sql)
+            if standing is not None and standing.backup_at is not None:
+                return standing
+            made_at = backup_at or _last_activity(sql)
+            pause = Pause(restored_reason(made_at), datetime.now(UTC), actor, made_at)
+            put_pause(sql, pause)
+            was = f"; was paused: {standing.reason}" if standing else ""
+            record(sql, actor, "queue.restored", _SUBJECT, pause.reason + was)
+            return pause
+
+        return self._db.write(work)
+
+    def waiting_since_backup(self, backup_at: datetime) -> list[Waiting]:
+        """What had not ended when the backup was made: part of it may have been sent afterwards."""
+        statuses = [status.value for status in BEFORE_SES]
+        with self._db.read() as sql:
+            rows = sql.all(
+                "SELECT r.status, count(*), min(m.accepted_at), max(m.accepted_at), max(r.changed_at)"
+                " FROM recipients r JOIN messages m ON m.id = r.message_id"
+                f" WHERE r.status IN ({marks(statuses)}) AND m.accepted_at <= ? GROUP BY r.status ORDER BY r.status",
+                (*statuses, to_micros(backup_at)),
+            )
+        return [
+            Waiting(status, count, from_micros(oldest), from_micros(newest), from_micros(changed))
+            for status, count, oldest, newest, changed in rows
+        ]
+
+
+def restored_reason(backup_at: datetime) -> str:
+    return f"restored from a backup made at {backup_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def find_pause(sql: Sql) -> Pause | None:
+    """For use inside a transaction; None when nobody has paused sending, or the time of a pause is over."""
+    row = sql.one("SELECT 1 FROM control WHERE key = ? AND (until IS NULL OR until > ?)", (control.PAUSE, now_micros()))
+    fact = control.get(sql, control.PAUSE) if row else None
+    if fact is None:
+        return None
+    return Pause(
+        reason=str(fact.get("reason") or "no reason was given"),
+        since=_seconds(fact.get("at")) or datetime.now(UTC),
+        actor=str(fact.get("actor") or _NOBODY),
+        backup_at=_seconds(fact.get("backup_at")),
+    )
+
+
+def put_pause(sql: Sql, pause: Pause) -> None:
+    fact: dict[str, Any] = {"reason": pause.reason, "at": pause.since.timestamp(), "actor": pause.actor}
+    if pause.backup_at is not None:
+        fact["backup_at"] = pause.backup_at.timestamp()
+    control.put(sql, control.PAUSE, fact)
+
+
+def _circuit(sql: Sql) -> Circuit | None:
+    row = sql.one("SELECT until, changed_at FROM control WHERE key = ?", (control.CIRCUIT,))
+    if row is None:
+        return None
+    fact = control.get(sql, control.CIRCUIT) or {}
+    return Circuit(str(fact.get("reason", "")), from_micros(row[1]), _moment(row[0]))
+
+
+def _dispatcher(sql: Sql) -> DispatcherState:
+    lease = control.read_lease(sql)
+    changed = sql.value("SELECT changed_at FROM control WHERE key = ?", (control.LEASE,))
+    return DispatcherState(lease.holder, lease.epoch, _moment(changed))
+
+
+def _notifications(sql: Sql, condition: str) -> int:
+    return int(sql.value(f"SELECT count(*) FROM notifications WHERE processed_at IS NULL AND {condition}"))
+
+
+def _first(sql: Sql, select: str, condition: str, now: int) -> tuple[Any, ...]:
+    row = sql.one(f"{select} FROM recipients WHERE {condition}", (now,))
+    assert row is not None  # noqa: S101  an aggregate always has a row
+    return row
+
+
+def _last_activity(sql: Sql) -> datetime:
+    """A dispatcher beats every second into `control`, so this is the moment of the backup if workers ran then."""
+    moments = [
+        sql.value(f"SELECT max({column}) FROM {table}")
+        for table, column in (
+            ("control", "changed_at"),
+            ("messages", "accepted_at"),
+            ("recipients", "changed_at"),
+            ("notifications", "received_at"),
+        )
+    ]
+    return from_micros(max((moment for moment in moments if moment is not None), default=now_micros()))
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _seconds(value: object) -> datetime | None:
+    if not isinstance(value, int | float):
+        return None
+    return from_micros(round(value * 1_000_000))

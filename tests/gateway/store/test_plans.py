@@ -1,0 +1,64 @@
+"""No statement that runs often, or behind the write gate, reads a table from end to end."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+
+from gateway.store.sending import Lease
+from tests.gateway.store.test_notifications import apply, bounce, stored
+from tests.support.mail import accept, begun, change, claimed, lease_of
+
+# A handful of rows each, whatever the traffic is.
+SMALL = ("credentials", "control")
+
+
+def exercise(stores):
+    lease: Lease = lease_of(stores)
+    ids = accept(stores, *(f"n{number}@example.com" for number in range(6)))
+    sending = stores.sending
+    sending.outlook()
+    sending.mark_due(lease, 3)
+    sending.accepted(begun(stores, ids[0]), "ses-1")
+    sending.released(begun(stores, ids[1]), "away", wait=timedelta(0))
+    claim = begun(stores, ids[2])
+    sending.content(claim)
+    sending.ambiguous(claim, "lost")
+    claimed(stores, ids[3])
+    change(stores, "UPDATE recipients SET claimed_until = 1 WHERE id = ?", ids[3])
+    sending.sweep_lapsed(lease)
+    change(stores, "UPDATE recipients SET expires_at = 1 WHERE id = ?", ids[4])
+    sending.expire(lease)
+    apply(stores, bounce(ses_message_id="ses-1"), bounce(claim.attempt_id))
+    id_ = stored(stores)
+    stores.notifications.has_due()
+    stores.notifications.mark_due(lease, 10)
+    stores.notifications.read(id_)
+    stores.notifications.postpone(id_, "", timedelta(0))
+    stores.suppressions.list()
+    stores.messages.list(address="n1@example.com")
+    stores.messages.show(claim.ulid)
+    stores.retention.run(lease)
+
+
+def test_no_statement_scans_a_table(stores, tmp_path, monkeypatch):
+    seen: dict[str, tuple] = {}
+    execute = stores.db.peewee.execute_sql
+
+    def recorded(statement, parameters=()):
+        seen.setdefault(statement, parameters)
+        return execute(statement, parameters)
+
+    monkeypatch.setattr(stores.db.peewee, "execute_sql", recorded)
+    exercise(stores)
+    scans = []
+    with sqlite3.connect(tmp_path / "sesgate.db") as connection:
+        for statement, parameters in seen.items():
+            if not statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")) or "claimed_until = 1" in statement:
+                continue
+            for _, _, _, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
+                if step.startswith("SCAN") and not step.startswith(tuple(f"SCAN {name}" for name in SMALL)):
+                    scans.append((step, statement))
+    connection.close()
+    assert scans == []
+    assert len(seen) > 40
