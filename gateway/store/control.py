@@ -109,13 +109,15 @@ def put(sql: Sql, key: str, value: dict[str, Any], *, lasting: timedelta | None 
     )
 
 
-def read_lease(sql: Sql) -> Lease:
-    row = sql.one("SELECT holder, epoch, beat FROM control WHERE key = ?", (LEASE,))
+def read_lease(sql: Sql, *, locked: bool = False) -> Lease:
+    """The lease; `locked` inside a transaction that relies on it: nobody takes over before its commit."""
+    suffix = sql.to_change if locked else ""
+    row = sql.one(f"SELECT holder, epoch, beat FROM control WHERE key = ?{suffix}", (LEASE,))
     return Lease(*row) if row else Lease("", 0, 0)
 
 
 def require_lease(sql: Sql, lease: Lease) -> None:
     """LeaseLostError unless the lease is still ours: every marking transaction begins with it."""
-    held = read_lease(sql)
+    held = read_lease(sql, locked=True)
     if (held.holder, held.epoch) != (lease.holder, lease.epoch):
         raise LeaseLostError("another dispatcher has taken over")

@@ -9,3 +9,7 @@ class StoreError(Exception):
 
 class StoreUnavailableError(StoreError):
     """The database is busy, away or full at this moment. Nothing of the work was kept: try again later."""
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """The database went away during the commit and did not come back in time: the work may be kept, or may not."""

@@ -84,7 +84,8 @@ class Notifications:
         def work(sql: Sql) -> list[tuple[int, bool]]:
             require_lease(sql, lease)
             now = now_micros()
-            rows = sql.all(f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at LIMIT ?", (now, now, limit))
+            due = f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at LIMIT ?{sql.to_take}"
+            rows = sql.all(due, (now, now, limit))
             sql.many(
                 "UPDATE notifications SET dispatched_until = ? WHERE id = ?",
                 [(now + self._dispatch_timeout, row[0]) for row in rows],

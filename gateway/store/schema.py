@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 import peewee
 from playhouse.migrations import MigrationError, Runner
 
-from gateway.store.db import Database, open_database
+from gateway.store.db import Database
 from gateway.store.errors import StoreError
+from gateway.store.opening import open_database
+from gateway.store.sql import Sql
 from gateway.store.times import now_micros
 
 Stamp = Literal["sandbox", "aws"]
@@ -44,7 +46,8 @@ def migrate(url: str, stamp: Stamp) -> list[str]:
         with database.exclusive() as connection:
             _refuse_newer(connection)
             applied = Runner(connection, str(_DIRECTORY), table_name=_HISTORY).up()
-            _put_stamp(connection, stamp)
+            with database.transaction():
+                _put_stamp(connection, stamp)
     except (MigrationError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
         raise StoreError(f"The database could not be migrated ({error}).") from error
     finally:
@@ -115,22 +118,19 @@ def _refuse_newer(connection: peewee.Database) -> None:
 
 
 def _put_stamp(connection: peewee.Database, stamp: Stamp) -> None:
-    with connection.atomic("IMMEDIATE"):
-        row = connection.execute_sql(
-            f"SELECT value FROM control WHERE key = {connection.param}", (_STAMP_KEY,)
-        ).fetchone()
-        if row is None:
-            places = ", ".join([connection.param] * 6)
-            connection.execute_sql(
-                f"INSERT INTO control (key, value, holder, epoch, beat, changed_at) VALUES ({places})",
-                (_STAMP_KEY, stamp, "", 0, 0, now_micros()),
-            )
-        elif row[0] != stamp:
-            raise StoreError(
-                f"The database is stamped for {_spoken(row[0])}, not for {_spoken(stamp)};"
-                " mail of the one is never sent through the other."
-                " Use another SESGATE_DATA_DIR or SESGATE_DATABASE_URL."
-            )
+    sql = Sql(connection)
+    found = sql.value("SELECT value FROM control WHERE key = ?", (_STAMP_KEY,))
+    if found is None:
+        sql.run(
+            "INSERT INTO control (key, value, holder, epoch, beat, changed_at) VALUES (?, ?, '', 0, 0, ?)",
+            (_STAMP_KEY, stamp, now_micros()),
+        )
+    elif found != stamp:
+        raise StoreError(
+            f"The database is stamped for {_spoken(found)}, not for {_spoken(stamp)};"
+            " mail of the one is never sent through the other."
+            " Use another SESGATE_DATA_DIR or SESGATE_DATABASE_URL."
+        )
 
 
 def _spoken(stamp: str) -> str:

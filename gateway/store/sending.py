@@ -97,13 +97,13 @@ class Sending:
             queues = [
                 [
                     Due(row[0], row[1] is not None)
-                    for row in sql.all(f"{_SELECT_DUE} LIMIT ?", (credential, now, now, limit))
+                    for row in sql.all(f"{_SELECT_DUE} LIMIT ?{sql.to_take}", (credential, now, now, limit))
                 ]
                 for credential in _credentials(sql)
             ]
             due = take_turns(queues, limit)
             sql.many(
-                "UPDATE recipients SET dispatched_until = ? WHERE id = ?",
+                "UPDATE recipients SET dispatched_until = ? WHERE id = ? AND status = 'QUEUED'",
                 [(now + self._dispatch_timeout, one.recipient_id) for one in due],
             )
             return due
@@ -156,7 +156,8 @@ class Sending:
 
         def work(sql: Sql) -> Suppression | bool:
             key = sql.value(
-                "SELECT address_key FROM recipients WHERE id = ? AND attempt_id = ? AND status = 'SENDING'",
+                "SELECT address_key FROM recipients WHERE id = ? AND attempt_id = ? AND status = 'SENDING'"
+                f"{sql.to_change}",
                 (claim.recipient_id, claim.attempt_id),
             )
             if key is None:
@@ -291,7 +292,7 @@ def happen(sql: Sql, recipient_id: int, happening: Happening, reason: str = "") 
     None when there is no such recipient. Inside a transaction only. Where the table keeps the status nothing is
     written, so that a late or repeated report leaves the reason in force alone.
     """
-    current = sql.value("SELECT status FROM recipients WHERE id = ?", (recipient_id,))
+    current = sql.value(f"SELECT status FROM recipients WHERE id = ?{sql.to_change}", (recipient_id,))
     if current is None:
         return None
     become = after(Status(current), happening)
@@ -317,7 +318,7 @@ def _credentials(sql: Sql) -> list[int]:
 
 
 def _is_current(sql: Sql, claim: Claim) -> bool:
-    current = sql.value("SELECT attempt_id FROM recipients WHERE id = ?", (claim.recipient_id,))
+    current = sql.value(f"SELECT attempt_id FROM recipients WHERE id = ?{sql.to_change}", (claim.recipient_id,))
     return bool(current == claim.attempt_id)
 
 

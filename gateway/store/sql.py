@@ -21,6 +21,20 @@ class Sql:
 
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
+        self._locks_rows = bool(database.for_update)
+
+    @property
+    def to_change(self) -> str:
+        """Ends a SELECT of a row that this transaction is going to change, or to rely on.
+
+        SQLite has one writer at a time and needs nothing; PostgreSQL locks the row until the commit.
+        """
+        return " FOR UPDATE" if self._locks_rows else ""
+
+    @property
+    def to_take(self) -> str:
+        """Like `to_change`, and leaves out the rows that another transaction has in hand."""
+        return " FOR UPDATE SKIP LOCKED" if self._locks_rows else ""
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> int:
         """Execute a statement that changes rows; the number of rows it changed."""

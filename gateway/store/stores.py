@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from gateway.settings import Settings
 from gateway.store.control import Control
-from gateway.store.db import Database, open_database
+from gateway.store.db import Database
 from gateway.store.messages import Messages
 from gateway.store.notifications import Notifications
+from gateway.store.opening import open_database
 from gateway.store.reports import Reports
 from gateway.store.retention import Kept, Retention
 from gateway.store.schema import check_schema

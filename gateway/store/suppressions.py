@@ -80,14 +80,20 @@ def find(sql: Sql, address_key: str) -> Suppression | None:
 
 def suppress(sql: Sql, address: str, address_key: str, reason: Reason, *, source: str, detail: str, at: int) -> bool:
     """Suppress an address inside a transaction; False when a reason as strong stands already. A reason only grows."""
-    found = find(sql, address_key)
-    if found is not None and stronger(found.reason, reason) is found.reason:
+    inserted = sql.run(
+        "INSERT INTO suppressions (address_key, address, reason, source, detail, since) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (address_key) DO NOTHING",
+        (address_key, address, reason.value, source, detail, at),
+    )
+    if inserted:
+        return True
+    # The row is there and now ours: nobody strengthens or lifts it before this transaction is over.
+    found = sql.value(f"SELECT reason FROM suppressions WHERE address_key = ?{sql.to_change}", (address_key,))
+    if stronger(Reason(found), reason) is Reason(found):
         return False
     sql.run(
-        "INSERT INTO suppressions (address_key, address, reason, source, detail, since) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (address_key) DO UPDATE SET reason = excluded.reason, source = excluded.source,"
-        " detail = excluded.detail, since = excluded.since",
-        (address_key, address, reason.value, source, detail, at),
+        "UPDATE suppressions SET reason = ?, source = ?, detail = ?, since = ? WHERE address_key = ?",
+        (reason.value, source, detail, at, address_key),
     )
     return True
 

@@ -23,6 +23,7 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 MAX_GROUP = 500
+_TIMES = 3
 
 
 class _Work(Generic[T]):
@@ -48,7 +49,8 @@ class Writer:
     """The one thread of a process that writes to the database.
 
     `transaction` opens a transaction (behind the write gate on SQLite) and commits it at its end; `after_commit` is
-    called when everybody has been answered.
+    called when everybody has been answered. `in_the_way` tells a failure that only says that another transaction was
+    in the way: nothing was kept, and the same work may be done again.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Writer:
         database: peewee.Database,
         transaction: Callable[[], AbstractContextManager[Any]],
         after_commit: Callable[[], None],
+        in_the_way: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
+        self._in_the_way = in_the_way
         self._database = database
         self._transaction = transaction
         self._after_commit = after_commit
@@ -110,8 +114,30 @@ class Writer:
                 for work in group:
                     self._run(work)
         except Exception as error:  # noqa: BLE001  the thread must live on, and everybody waiting must have an answer
-            self._fail(group or self._take(), error)
+            if group and self._in_the_way(_first(error)):
+                for work in group:
+                    self._commit_alone(work)
+            else:
+                self._fail(group or self._take(), error)
             return
+        self._answer(group)
+
+    def _commit_alone(self, work: _Work[Any]) -> None:
+        """In a transaction of its own, and some times if need be: a short transaction is seldom in anybody's way."""
+        for left in reversed(range(_TIMES)):
+            work.result = work.error = None
+            try:
+                with self._transaction():
+                    self._run(work)
+            except Exception as error:  # noqa: BLE001  the same as for a group
+                if left and self._in_the_way(_first(error)):
+                    continue
+                self._fail([work], error)
+                return
+            self._answer([work])
+            return
+
+    def _answer(self, group: list[_Work[Any]]) -> None:
         for work in group:
             work.settle()
         try:
@@ -150,9 +176,13 @@ class Writer:
             self._database.execute_sql("RELEASE work")
 
     def _fail(self, group: list[_Work[Any]], failure: Exception) -> None:
-        error = _first(failure)
+        error = failure if isinstance(failure, StoreUnavailableError) else _first(failure)
         log.error("store.write_failed", works=len(group), error=str(error), kind=type(error).__name__)
-        unavailable = StoreUnavailableError(f"The database did not take the write ({error}).")
+        unavailable = (
+            error
+            if isinstance(error, StoreUnavailableError)
+            else StoreUnavailableError(f"The database did not take the write ({error}).")
+        )
         for work in group:
             work.future.set_exception(unavailable)
 
