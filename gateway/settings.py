@@ -212,27 +212,29 @@ class Settings(BaseSettings):
         return self.data_dir / "sandbox"
 
 
-def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
+def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> frozenset[str]:
     """Put the variables of `.env` into the environment; what the environment has already is left as it is.
 
-    boto3 knows the region as AWS_DEFAULT_REGION only; AWS_REGION, which every other AWS SDK reads, is passed on to it.
-    Nothing is done in a child of `sesgate up`: what it took out of the environment on purpose must not come back.
+    The result is the names that came from the file. boto3 knows the region as AWS_DEFAULT_REGION only; AWS_REGION,
+    which every other AWS SDK reads, is passed on to it. Nothing is done in a child of `sesgate up`: what it took out of
+    the environment on purpose must not come back.
     """
     if DOTENV_LOADED in environ:
-        return
-    for name, value in dotenv_values(directory / ".env").items():
-        if value is not None:
-            environ.setdefault(name, value)
+        return frozenset()
+    found = dotenv_values(directory / ".env")
+    added = {name: value for name, value in found.items() if value is not None and name not in environ}
+    environ.update(added)
     if environ.get("AWS_REGION"):
         environ["AWS_DEFAULT_REGION"] = environ["AWS_REGION"]
+    return frozenset(added)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings that `environ` describes; SettingsError when one is unknown, malformed or its file unreadable."""
-    given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
     fields: dict[str, str] = {}
-    for name, value in given.items():
-        field, text = _field_and_value(name, value)
+    for name, value in _ours(environ).items():
+        field, is_file = _field(name)
+        text = _read_file(name, value) if is_file and value else value
         if field in fields:
             both = f"{PREFIX}{field.upper()} and {PREFIX}{field.upper()}_FILE"
             raise SettingsError(f"{both} are both set; give only one.")
@@ -244,17 +246,47 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError(_sentence(error)) from None
 
 
-def _field_and_value(name: str, value: str) -> tuple[str, str]:
-    field = name.lower()
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The variable that gave a setting, and the file with the value if the variable ends in `_FILE`."""
+
+    variable: str
+    file: Path | None = None
+
+
+def sources(environ: Mapping[str, str]) -> dict[str, Source]:
+    """Where each setting comes from, by the name of its field; what is not in it has its default.
+
+    SettingsError as `read_settings` raises it for unknown names.
+    """
+    found = {}
+    for name, value in _ours(environ).items():
+        field, is_file = _field(name)
+        if value != "":
+            found[field] = Source(name, Path(value) if is_file else None)
+    return found
+
+
+def _ours(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+
+
+def _field(name: str) -> tuple[str, bool]:
+    """The field that a variable is about, and whether it names a file with the value."""
+    field = name.removeprefix(PREFIX).lower()
     if field in Settings.model_fields:
-        return field, value
+        return field, False
     secret = field.removesuffix("_file")
     if secret != field and secret in Settings.model_fields:
-        try:
-            return secret, Path(value).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{PREFIX}{name}: {value} cannot be read ({error}).") from None
-    raise SettingsError(f"{PREFIX}{name} is not a setting; the table of settings in the README has every name.")
+        return secret, True
+    raise SettingsError(f"{name} is not a setting; the table of settings in the README has every name.")
+
+
+def _read_file(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}: {path} cannot be read ({error}).") from None
 
 
 def _sentence(error: ValidationError) -> str:

@@ -14,7 +14,6 @@ from gateway.store.sql import Sql, marks
 from gateway.store.times import from_micros, now_micros, to_micros
 
 _SUBJECT = "queue"
-_NOBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ def find_pause(sql: Sql) -> Pause | None:
     return Pause(
         reason=str(fact.get("reason") or "no reason was given"),
         since=_seconds(fact.get("at")) or datetime.now(UTC),
-        actor=str(fact.get("actor") or _NOBODY),
+        actor=str(fact.get("actor", "")),
         backup_at=_seconds(fact.get("backup_at")),
     )
 
@@ -220,6 +219,7 @@ def _last_activity(sql: Sql) -> datetime:
             ("messages", "accepted_at"),
             ("recipients", "changed_at"),
             ("notifications", "received_at"),
+            ("audit", "at"),
         )
     ]
     return from_micros(max((moment for moment in moments if moment is not None), default=now_micros()))

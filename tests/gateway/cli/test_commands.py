@@ -10,16 +10,13 @@ import socket
 from datetime import UTC, datetime
 
 import pytest
-from click.testing import CliRunner
 from ulid import ULID
 
 from gateway.addresses import parse_mailbox
-from gateway.cli.main import cli
 from gateway.content import ContentFacts
 from gateway.envelope import LOCAL_CREDENTIAL, Envelope, Origin
 from gateway.suppression_policy import Reason
 from tests.support.sandbox import free_port
-from tests.support.stores import sqlite_stores
 
 _ADDRESSES = ("LISTENERS", "WEBHOOK_LISTEN", "ADMIN_LISTEN", "FLOWER_LISTEN", "SANDBOX_LISTEN")
 _COMMANDS = [
@@ -40,30 +37,14 @@ _COMMANDS = [
     ["messages"],
     ["messages", "list"],
     ["messages", "show"],
+    ["settings"],
+    ["queue"],
+    ["queue", "status"],
+    ["queue", "pause"],
+    ["queue", "resume"],
+    ["backup"],
+    ["restored"],
 ]
-
-
-@pytest.fixture
-def sesgate(tmp_path, monkeypatch):
-    """Runs `sesgate` in an empty directory, whose data directory is `var`."""
-    monkeypatch.chdir(tmp_path)
-    # A copy, because commands load `.env` into it.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
-    monkeypatch.setattr(os, "environ", environ)
-
-    def run(*arguments, **environ):
-        return CliRunner().invoke(cli, arguments, env=environ, prog_name="sesgate")
-
-    return run
-
-
-@pytest.fixture
-def stores(tmp_path):
-    directory = tmp_path / "var"
-    directory.mkdir(mode=0o700)
-    stores = sqlite_stores(directory)
-    yield stores
-    stores.close()
 
 
 def free_addresses():
