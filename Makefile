@@ -7,11 +7,11 @@ INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint compose-check lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Install and run everything here, against the simulated AWS (Ctrl-C drains)
 	@exec $(BIN)/sesgate up --sandbox
@@ -24,12 +24,19 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.compose_check
 
-lock: $(VENV)/.python ## Write requirements.lock anew from pyproject.toml
+compose-check: $(INSTALLED) ## Check Dockerfile and docker-compose.yml; no container engine is needed
+	@$(BIN)/python -m deploy.compose_check
+
+UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+lock: $(VENV)/.python ## Write the lock files anew: all that development needs, and what the image runs and is built with
 	@$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--quiet pyproject.toml -o requirements.lock
+	$(UV_COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(UV_COMPILE) --extra postgres --constraint requirements.lock pyproject.toml -o requirements-run.lock
+	echo hatchling | $(UV_COMPILE) --constraint requirements.lock - -o requirements-build.lock
 
 clean: ## Remove the environment and all caches; the data in var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,1 @@
+"""What puts the gateway on machines; no part of the gateway."""
