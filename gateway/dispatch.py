@@ -88,6 +88,9 @@ class HintThread:
                     self._publish(ids)
                 except BrokerError as error:
                     log.warning("dispatch.hints_lost", ids=len(ids), error=str(error))
+                except Exception:
+                    # An unforeseen failure of the broker's library must not end the thread.
+                    log.exception("dispatch.hints_lost", ids=len(ids))
             if last:
                 return
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.dispatch import Dispatch
@@ -51,19 +52,23 @@ class LocalPool:
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dispatcher-work")
         self._free = threading.Semaphore(threads * 4)
+        self._stopped = False
 
     def each(self, run: Callable[[int], None]) -> Callable[[list[int]], None]:
         """A function that has `run` called for every id it is given."""
 
         def submit(ids: list[int]) -> None:
             for id_ in ids:
-                if not self._free.acquire(blocking=False):
+                if self._stopped or not self._free.acquire(blocking=False):
                     return  # the marks of the rest lapse, and they come again
-                self._executor.submit(self._run, run, id_)
+                with suppress(RuntimeError):  # it was stopped this very moment
+                    self._executor.submit(self._run, run, id_)
 
         return submit
 
     def stop(self) -> None:
+        """End what runs. A publisher that hangs in the broker may still come by, and is turned away."""
+        self._stopped = True
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, run: Callable[[int], None], id_: int) -> None:

@@ -60,21 +60,27 @@ class Publisher:
 
     def _loop(self) -> None:
         while (parcel := self._parcels.get()) is not None:
-            self._busy_since = time.monotonic()
-            try:
-                parcel.publish(parcel.ids)
-            except BrokerError as error:
-                self._went_away(error)
+            if time.monotonic() < self._away_until:
+                parcel.run_here(parcel.ids)  # it was taken before the broker went away
+            elif not self._publish(parcel):
                 parcel.run_here(parcel.ids)
-            except Exception:
-                # An unforeseen failure of the broker's library must not end the thread: the work is done here.
-                log.exception("dispatcher.publish_failed")
-                self._went_away(None)
-                parcel.run_here(parcel.ids)
-            else:
-                self._came_back()
-            finally:
-                self._busy_since = None
+
+    def _publish(self, parcel: Parcel) -> bool:
+        self._busy_since = time.monotonic()
+        try:
+            parcel.publish(parcel.ids)
+        except BrokerError as error:
+            self._went_away(error)
+            return False
+        except Exception:
+            # An unforeseen failure of the broker's library must not end the thread: the work is done here.
+            log.exception("dispatcher.publish_failed")
+            self._went_away(None)
+            return False
+        finally:
+            self._busy_since = None
+        self._came_back()
+        return True
 
     def _went_away(self, error: BrokerError | None) -> None:
         if not self._away_until:

@@ -77,14 +77,16 @@ class SesClient:
         The recipient stands in `Destination` and the sender only in the mail: a `FromEmailAddress` would replace the
         From field (https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html).
         """
+        client = self._connected()
         try:
-            response = self._connected().send_email(
+            response = client.send_email(
                 Destination={"ToAddresses": [address]},
                 Content={"Raw": {"Data": raw}},
                 EmailTags=[{"Name": ATTEMPT_TAG, "Value": attempt_id}],
                 **({"ConfigurationSetName": self._configuration_set} if self._configuration_set else {}),
             )
-        except (boto.BotoCoreError, boto.ClientError) as error:
+        except Exception as error:
+            # Also what boto3 does not wrap, such as an answer that cannot be parsed: the call was made.
             classified = classify(error)
             if isinstance(classified, AccountError):
                 self._forget()  # credentials may have been renewed: read them again next time
@@ -99,13 +101,17 @@ class SesClient:
         """Make the client now: it takes a good part of a second, which the first mail need not wait for."""
         try:
             self._connected()
-        except boto.BotoCoreError as error:
-            log.warning("ses.not_configured", error=_sentence(error))
+        except AccountError as error:
+            log.warning("ses.not_configured", error=str(error))
 
     def _connected(self) -> Any:
+        """The client; AccountError when none can be made of the configuration, and nothing was sent then."""
         with self._lock:
             if self._client is None:
-                self._client = boto3.session.Session().client("sesv2", config=self._config)
+                try:
+                    self._client = boto3.session.Session().client("sesv2", config=self._config)
+                except (boto.BotoCoreError, ValueError) as error:
+                    raise AccountError(_sentence(error)) from error
             return self._client
 
     def _forget(self) -> None:
@@ -202,7 +208,7 @@ def _classify_answer(answer: _Answer) -> SesError:
     if answer.code in _ACCESS_DENIED:
         # The text names the resource. One identity that may not be used is one application's matter.
         return IdentityError(reason) if ":identity/" in answer.text else AccountError(reason)
-    if answer.code == "MailFromDomainNotVerifiedException" or "is not verified" in answer.text:
+    if answer.code == "MailFromDomainNotVerifiedException" or "not verified" in answer.text:
         return IdentityError(reason)
     if answer.code in _REFUSED or answer.status == _TOO_LARGE:
         return RefusedError(reason)
