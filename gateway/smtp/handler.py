@@ -18,7 +18,7 @@ from gateway.logs import get_logger
 from gateway.smtp import replies
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.replies import RefusedError
-from gateway.store.errors import StoreUnavailableError
+from gateway.store.errors import OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
 
 log = get_logger(__name__)
@@ -149,6 +149,10 @@ class Handler:
         envelope = _frozen(session, transaction, inspected.content)
         try:
             return await self._commit(envelope, inspected.facts)
+        except OutcomeUnknownError as error:
+            # Neither 250 nor 451 would be true. Without a reply the client tries again, which RFC 1047 expects of it.
+            log.error("message.outcome_unknown", client=session.client_address, error=str(error))
+            raise ConnectionAbortedError from error
         except StoreUnavailableError as error:
             log.warning("message.not_stored", client=session.client_address, error=str(error))
             raise RefusedError(replies.STORE_UNAVAILABLE, is_error=False) from None

@@ -7,17 +7,17 @@ import json
 import os
 import signal
 import smtplib
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
+from gateway.settings import Settings
+from gateway.store.stores import Stores, open_stores
 from tests.support.sandbox import free_port
 from tests.support.waiting import until
 
@@ -55,12 +55,15 @@ class Installation:
             **settings,
         }
         self._up: subprocess.Popen[bytes] | None = None
+        self._stores: Stores | None = None
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._stores is not None:
+            self._stores.close()
         if self._up is not None:
             self.stop()
 
@@ -163,14 +166,12 @@ class Installation:
 
     def statuses(self, ulid: str) -> set[str]:
         """Straight from the database: a test asks often, and each command starts an interpreter."""
-        with closing(
-            sqlite3.connect(f"file:{self.directory / 'sesgate.db'}?mode=ro", uri=True, timeout=10)
-        ) as database:
-            rows = database.execute(
-                "SELECT r.status FROM recipients r JOIN messages m ON m.id = r.message_id WHERE m.ulid = ?", (ulid,)
-            ).fetchall()
-        assert rows, f"there is no message {ulid}"
-        return {status for (status,) in rows}
+        if self._stores is None:
+            url = self.environ.get("SESGATE_DATABASE_URL", "")
+            self._stores = open_stores(Settings(data_dir=self.directory, database_url=url))
+        found = self._stores.messages.show(ulid)
+        assert found is not None, f"there is no message {ulid}"
+        return {recipient.status.value for recipient in found.recipients}
 
     # The oracle
 

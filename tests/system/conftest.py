@@ -1,4 +1,4 @@
-"""One running installation for all the tests of a module."""
+"""One running installation for all the tests of a module, on each of the databases that the module names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.installation import Installation
+from tests.support.postgres import Postgres
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "installation" in metafunc.fixturenames:
+        databases = getattr(metafunc.module, "DATABASES", ("sqlite",))
+        metafunc.parametrize("installation", databases, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     directory: Path = tmp_path_factory.mktemp("up") / "var"
-    with Installation(directory) as running:
+    settings = {}
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        settings["SESGATE_DATABASE_URL"] = postgres.url(postgres.new_database())
+    with Installation(directory, **settings) as running:
         yield running

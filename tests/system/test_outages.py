@@ -13,6 +13,7 @@ from tests.support.installation import CHILDREN, Installation, mail
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
+DATABASES = ("sqlite", "postgresql")
 
 
 def send_some(installation: Installation, label: str, count: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tests.support.installation import Installation, mail
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
+DATABASES = ("sqlite", "postgresql")
 
 
 def swaks(installation: Installation, to: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from gateway.addresses import Mailbox
 from gateway.smtp import replies
 from gateway.smtp.limits import Limits
-from gateway.store.errors import StoreUnavailableError
+from gateway.store.errors import OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
 from tests.gateway.smtp.running import HOST, MESSAGE, Suppressed, running_front
 from tests.support.waiting import until
@@ -266,3 +266,10 @@ class TestStoreAndDisk:
 
         monkeypatch.setattr("gateway.smtp.disk.FreeSpace.is_short", is_short)
         assert client.say(b"DATA") == replies.NO_ROOM
+
+
+def test_a_commit_whose_outcome_is_unknown_is_not_answered_at_all(front, client):
+    front.messages.error = OutcomeUnknownError("The database went away during a commit.")
+    client.begin(b"bob@example.net")
+    client.send(MESSAGE + b".\r\n")
+    assert client.replies() == []

@@ -13,6 +13,8 @@ from gateway.store.stores import open_stores
 from tests.support.mail import accept, lease_of, mark, rows
 from tests.support.stores import sqlite_settings
 
+SQLITE_ONLY = True
+
 
 def make(stores, target, progress=lambda _left, _total: None):
     return back_up(stores.db.path, target, actor="jane", progress=progress)

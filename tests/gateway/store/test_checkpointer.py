@@ -7,6 +7,8 @@ from gateway.store import checkpointer
 from tests.support.stores import sqlite_stores
 from tests.support.waiting import until
 
+SQLITE_ONLY = True
+
 
 def write_until(stores, check):
     """Steady writing: the log is never idle, and one PASSIVE checkpoint never moves all of it."""

@@ -11,6 +11,8 @@ from tests.support.stores import sqlite_stores
 from tests.support.waiting import until
 
 # A parent that reads and writes in threads, and children that write, read and end; some are killed in their midst.
+SQLITE_ONLY = True
+
 _PROGRAM = """
 import json, os, signal, sys, threading, time
 from pathlib import Path

@@ -10,6 +10,8 @@ from tests.gateway.store.test_notifications import apply, bounce, stored
 from tests.support.mail import accept, begun, change, claimed, lease_of
 
 # A handful of rows each, whatever the traffic is.
+SQLITE_ONLY = True
+
 SMALL = ("credentials", "control")
 
 

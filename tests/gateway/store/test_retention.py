@@ -141,12 +141,3 @@ def test_rows_go_in_batches_and_the_rest_the_next_time(stores, monkeypatch):
     change(stores, "UPDATE notifications SET received_at = 1, message = NULL")
     assert run(stores) == {"notifications": 2}
     assert run(stores) == {"notifications": 1}
-
-
-def test_space_of_deleted_rows_is_given_back(stores):
-    accept(stores, content=b"From: a@b.example\r\n\r\n" + b"x" * 3_000_000)
-    change(stores, "DELETE FROM contents")
-    free = rows(stores, "PRAGMA freelist_count")[0][0]
-    stores.retention.give_back_space()
-    assert free > 300
-    assert rows(stores, "PRAGMA freelist_count")[0][0] == 0

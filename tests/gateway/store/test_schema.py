@@ -16,6 +16,8 @@ from gateway.store.schema import migrate, read_stamp, require_stamp, stamp_of_en
 from gateway.store.stores import open_stores
 from tests.support.stores import sqlite_settings, sqlite_stores
 
+SQLITE_ONLY = True
+
 
 def url(directory: Path) -> str:
     return sqlite_settings(directory).database

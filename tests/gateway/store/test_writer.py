@@ -16,6 +16,8 @@ from tests.support.stores import sqlite_stores
 from tests.support.waiting import until
 
 # What another process does with the write gate.
+SQLITE_ONLY = True
+
 _HOLDER = """
 import fcntl, sys
 gate = open(sys.argv[1], "r+")
@@ -227,6 +229,8 @@ def test_more_readers_than_connections_are_told_to_come_later(stores):
 
 class _NoTransactions:
     """A database whose every transaction ends as `endings` says."""
+
+    for_update = False
 
     def __init__(self, endings):
         self.endings = endings

@@ -1,0 +1,225 @@
+"""What only PostgreSQL has: row locks, lost connections, and sessions that the server ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gateway.settings import Settings
+from gateway.store import postgres as module
+from gateway.store.control import Lease, require_lease
+from gateway.store.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
+from gateway.store.opening import open_database
+from gateway.store.schema import migrate
+from gateway.store.stores import open_stores
+from tests.support.mail import accept, rows
+from tests.support.waiting import until
+
+
+def another(stores):
+    """The same database as another process has it."""
+    return open_stores(Settings(database_url=url_of(stores)))
+
+
+def url_of(stores) -> str:
+    name, parameters = stores.db._name, stores.db._parameters
+    return f"postgresql://{parameters['user']}@/{name}?host={parameters['host']}"
+
+
+def end_sessions(postgres, stores) -> None:
+    postgres.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{stores.db._name}' AND pid <> pg_backend_pid()"
+    )
+
+
+def test_a_session_is_durable_and_cannot_hang(postgres_stores):
+    with postgres_stores.db.read() as sql:
+        assert sql.value("SHOW synchronous_commit") == "on"
+        assert sql.value("SHOW idle_in_transaction_session_timeout") == "5s"
+        assert sql.value("SHOW lock_timeout") == "4s"
+
+
+def test_two_migrations_at_once_make_one_schema(postgres):
+    url = postgres.url(postgres.new_database())
+    with ThreadPoolExecutor(2) as pool:
+        applied = list(pool.map(lambda _: migrate(url, "aws"), range(2)))
+    assert sorted(map(len, applied)) == [0, 1]
+
+
+def test_a_deadlock_is_done_again_piece_by_piece(postgres_stores):
+    accept(postgres_stores, "one@b.example")
+    accept(postgres_stores, "two@b.example")
+    other = another(postgres_stores)
+    first, second = (row[0] for row in rows(postgres_stores, "SELECT id FROM recipients ORDER BY id"))
+    meeting = threading.Barrier(2, timeout=20)
+    met = [False, False]
+
+    def change_both(sql, me, here, there):
+        sql.run("UPDATE recipients SET attempts = attempts + 1 WHERE id = ?", (here,))
+        if not met[me]:
+            met[me] = True
+            meeting.wait()
+        sql.run("UPDATE recipients SET attempts = attempts + 1 WHERE id = ?", (there,))
+
+    try:
+        one = postgres_stores.db.submit(lambda sql: change_both(sql, 0, first, second))
+        two = other.db.submit(lambda sql: change_both(sql, 1, second, first))
+        one.result(timeout=30)
+        two.result(timeout=30)
+    finally:
+        other.close()
+    assert rows(postgres_stores, "SELECT attempts FROM recipients") == [(2,), (2,)]
+
+
+def test_a_lost_connection_fails_one_call_and_the_next_one_goes_on(postgres, postgres_stores):
+    accept(postgres_stores)
+    end_sessions(postgres, postgres_stores)
+    until(lambda: succeeds(postgres_stores.messages.list))
+    end_sessions(postgres, postgres_stores)
+    until(lambda: succeeds(lambda: postgres_stores.control.put("fact", {"a": 1})))
+    assert postgres_stores.control.get("fact") == {"a": 1}
+
+
+def succeeds(call) -> bool:
+    try:
+        call()
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+def test_a_server_that_is_away_is_unavailable_and_not_an_error_of_ours(postgres):
+    database = open_database(postgres.url("no_such_database"), gate_timeout=5)
+    try:
+        with pytest.raises(StoreUnavailableError), database.read() as sql:
+            sql.value("SELECT 1")
+        with pytest.raises(StoreUnavailableError):
+            database.write(lambda sql: sql.value("SELECT 1"))
+    finally:
+        database.close()
+
+
+def test_a_commit_whose_answer_is_lost_is_looked_up_and_kept(postgres, postgres_stores, monkeypatch):
+    """The session ends between the work and the answer to COMMIT: first before the commit, then after it."""
+    database = postgres_stores.db
+    lose_the_answer_of_a_commit(monkeypatch, database, postgres, commit_first=True)
+    postgres_stores.control.put("kept", {"a": 1})
+    assert postgres_stores.control.get("kept") == {"a": 1}
+
+
+def test_a_commit_that_did_not_come_through_is_not_said_to_be_kept(postgres, postgres_stores, monkeypatch):
+    database = postgres_stores.db
+    lose_the_answer_of_a_commit(monkeypatch, database, postgres, commit_first=False)
+    with pytest.raises(StoreUnavailableError) as failure:
+        postgres_stores.control.put("gone", {"a": 1})
+    assert not isinstance(failure.value, OutcomeUnknownError)
+    assert postgres_stores.control.get("gone") is None
+
+
+def test_an_outcome_that_cannot_be_looked_up_is_called_unknown(postgres, postgres_stores, monkeypatch):
+    monkeypatch.setattr(module, "_OUTCOME_PATIENCE", 0.0)
+    lose_the_answer_of_a_commit(monkeypatch, postgres_stores.db, postgres, commit_first=True)
+    with pytest.raises(OutcomeUnknownError):
+        postgres_stores.control.put("who knows", {"a": 1})
+
+
+def lose_the_answer_of_a_commit(monkeypatch, database, postgres, *, commit_first: bool) -> None:
+    """Once: the server ends our session as the commit is asked for."""
+    commit = database.peewee.commit
+    left = [True]
+
+    def lossy(*arguments, **options):
+        if left:
+            left.clear()
+            if commit_first:
+                commit(*arguments, **options)
+            own = database.peewee.execute_sql("SELECT pg_backend_pid()").fetchone()[0]
+            postgres.sql(f"SELECT pg_terminate_backend({own})")
+            return database.peewee.execute_sql("SELECT 1")
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(database.peewee, "commit", lossy)
+
+
+def test_a_take_over_waits_for_a_marking_transaction_and_a_stale_holder_marks_nothing(postgres_stores):
+    accept(postgres_stores)
+    other = another(postgres_stores)
+    try:
+        lease = postgres_stores.control.take_lease("first", postgres_stores.control.read_lease())
+        assert lease is not None
+        inside, go_on = threading.Event(), threading.Event()
+
+        def mark(sql):
+            require_lease(sql, lease)
+            inside.set()
+            go_on.wait(timeout=20)
+
+        marking = postgres_stores.db.submit(mark)
+        inside.wait(timeout=20)
+        taking = threading.Thread(target=lambda: taken.append(other.control.take_lease("second", lease)))
+        taken: list[Lease | None] = []
+        taking.start()
+        until(lambda: waits_for_a_lock(postgres_stores))
+        assert taken == []
+        go_on.set()
+        marking.result(timeout=20)
+        taking.join(timeout=20)
+        assert taken[0] is not None
+        with pytest.raises(Exception, match="taken over"):
+            postgres_stores.sending.mark_due(lease, 10)
+    finally:
+        other.close()
+
+
+def waits_for_a_lock(stores) -> bool:
+    return rows(stores, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [(0,)]
+
+
+def test_twelve_claims_of_one_recipient_are_one(postgres_stores):
+    accept(postgres_stores)
+    lease = postgres_stores.control.take_lease("me", postgres_stores.control.read_lease())
+    assert lease is not None
+    (due,) = postgres_stores.sending.mark_due(lease, 10)
+    others = [another(postgres_stores) for _ in range(3)]
+    try:
+        with ThreadPoolExecutor(12) as pool:
+            claims = list(pool.map(lambda number: others[number % 3].sending.claim(due.recipient_id), range(12)))
+    finally:
+        for other in others:
+            other.close()
+    assert sum(claim is not None for claim in claims) == 1
+
+
+def test_a_child_of_a_fork_has_connections_of_its_own(postgres_stores):
+    accept(postgres_stores)
+    program = f"""
+import os
+from gateway.settings import Settings
+from gateway.store.stores import open_stores
+stores = open_stores(Settings(database_url={url_of(postgres_stores)!r}))
+stores.control.put("parent", {{}})
+child = os.fork()
+stores.control.put("child" if child == 0 else "parent again", {{}})
+assert len(stores.messages.list()) == 1
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+stores.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=dict(os.environ))
+    assert {"parent", "child", "parent again"} <= {key for (key,) in rows(postgres_stores, "SELECT key FROM control")}
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("postgresql://localhost", "names no database"), ("postgresql://localhost:port/name", "no number")],
+)
+def test_a_malformed_url_is_one_sentence(url, reason):
+    with pytest.raises(StoreError, match=reason):
+        open_database(url, gate_timeout=5)
