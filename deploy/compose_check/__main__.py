@@ -20,6 +20,11 @@ def check(root: Path) -> Iterator[Outcome]:
     yield check_schema(root)
     yield check_with_compose(root)
     yield check_with_hadolint(root)
+    yield from check_against_the_code(root)
+
+
+def check_against_the_code(root: Path) -> Iterator[Outcome]:
+    """What nobody but us can know: whether the files name what there is."""
     try:
         compose, dockerfile = read_compose(root), read_dockerfile(root)
         yield _outcome("services, networks and volumes that are named exist", check_references(compose))

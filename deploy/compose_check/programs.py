@@ -69,7 +69,13 @@ def _walk(group: click.Group, program: str, arguments: list[str], obj: object) -
 
 def _check_app(options: Mapping[str, object]) -> None:
     app = options.get("app")
-    if app is not None and importlib.util.find_spec(f"{app}.celery") is None:
+    if app is None:
+        return
+    try:
+        found = importlib.util.find_spec(f"{app}.celery")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
         raise click.UsageError(f"there is no module {app}.celery.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tornado.options import options as flower_options
 
 from deploy.compose.make_secrets import make_secrets, write_secrets
 from deploy.compose_check.composefile import FILE, SECRETS, Compose, Service
+from deploy.compose_check.dockerfile import FILE as DOCKERFILE
 from deploy.compose_check.dockerfile import Dockerfile
 from gateway.settings import PREFIX, Settings, SettingsError, parse_duration, read_settings
 from tasks.flower import FlowerOptionsError, flower_environment
@@ -34,11 +35,13 @@ def check_variables(compose: Compose, dockerfile: Dockerfile) -> Iterator[str]:
     for name in sorted(compose.variables):
         if not _is_known(name):
             yield f"{FILE} interpolates {name}, which is no setting of any program."
+    ours = {name for name in dockerfile.environment if name.startswith(PREFIX)}
+    yield from _check_names(f"{DOCKERFILE}: the image", ours)
     with tempfile.TemporaryDirectory() as directory:
         secrets = Path(directory) / "secrets"
         write_secrets(secrets, make_secrets())
         for service in compose.services.values():
-            yield from _check_names(service)
+            yield from _check_names(f"{FILE}: {service.name}", service.environment)
             if service.is_ours:
                 yield from _check_values(service, {**dockerfile.environment, **service.environment}, secrets)
 
@@ -52,10 +55,10 @@ def _is_known(name: str) -> bool:
     return name in _KNOWN
 
 
-def _check_names(service: Service) -> Iterator[str]:
-    for name in service.environment:
+def _check_names(where: str, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
         if not _is_known(name):
-            yield f"{FILE}: {service.name} is given {name}, which is no setting of any program."
+            yield f"{where} is given {name}, which is no setting of any program."
 
 
 def _check_values(service: Service, environment: Mapping[str, str], secrets: Path) -> Iterator[str]:
