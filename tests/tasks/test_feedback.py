@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.store.errors import StoreUnavailableError
+from gateway.store.notifications import NewNotification, Notifications
+from tasks.feedback import FeedbackProcessor
+from tests.support.mail import accept, begun, change, rows, status
+from tests.support.payloads import ses
+
+
+@pytest.fixture
+def processor(stores):
+    return FeedbackProcessor(stores.notifications)
+
+
+def stored(stores, message, sns_message_id="sns-1"):
+    text = message if isinstance(message, str) else json.dumps(message)
+    made = NewNotification(sns_message_id, "arn:aws:sns:us-east-1:1:t", text, datetime.now(UTC))
+    return stores.notifications.store(made)
+
+
+def sent(stores, ses_message_id=ses.MESSAGE_ID, attempt_id=ses.ATTEMPT_ID):
+    (id_,) = accept(stores, ses.RECIPIENT)
+    claim = begun(stores, id_)
+    stores.sending.accepted(claim, ses_message_id)
+    change(stores, "UPDATE attempts SET attempt_id = ?", attempt_id)
+    return id_
+
+
+def delivery():
+    return ses.event("Delivery", delivery={"timestamp": "2026-11-21T22:11:00.000Z", "recipients": [ses.RECIPIENT]})
+
+
+def identity_delivery(**members):
+    made = ses.notification(
+        "Delivery", delivery={"timestamp": "2026-11-21T22:11:00.000Z", "recipients": [ses.RECIPIENT]}
+    )
+    made["mail"].update(members)
+    return made
+
+
+def test_an_event_becomes_a_status_and_the_notification_is_done(stores, processor):
+    id_ = sent(stores)
+    notification = stored(stores, delivery())
+    processor.process(notification)
+    processor.process(notification)
+    assert status(stores, id_) == "DELIVERED"
+    assert rows(stores, "SELECT count(*) FROM events") == [(1,)]
+    assert rows(stores, "SELECT processed_at IS NULL, error FROM notifications") == [(0, "")]
+
+
+@pytest.mark.parametrize(
+    "message", ["", "hello", "[]", '{"eventType": "Sunrise"}', '{"eventType": "Bounce"}', "{" * 9999]
+)
+def test_what_is_no_event_is_parked_with_the_reason(stores, processor, message):
+    notification = stored(stores, message)
+    processor.process(notification)
+    ((processed, next_attempt, error),) = rows(stores, "SELECT processed_at, next_attempt_at, error FROM notifications")
+    assert (processed, next_attempt) == (None, None)
+    assert error
+    assert not stores.notifications.has_due()
+
+
+def test_a_topic_being_tested_is_processed_and_says_nothing(stores, processor):
+    processor.process(stored(stores, ses.CONFIRMED_TOPIC_TEXT))
+    assert rows(stores, "SELECT processed_at IS NULL FROM notifications") == [(0,)]
+    assert rows(stores, "SELECT count(*) FROM events") == [(0,)]
+
+
+def test_a_report_that_is_ahead_of_our_record_is_postponed_and_matched_later(stores, processor):
+    notification = stored(stores, identity_delivery())
+    processor.process(notification)
+    ((processed, later, error),) = rows(
+        stores, "SELECT processed_at, next_attempt_at - received_at, error FROM notifications"
+    )
+    assert processed is None
+    assert 5_000_000 < later < 60_000_000
+    assert ses.MESSAGE_ID in error
+    id_ = sent(stores)
+    processor.process(notification)
+    assert status(stores, id_) == "DELIVERED"
+    assert rows(stores, "SELECT error FROM notifications") == [("",)]
+
+
+def test_a_report_that_nobody_matches_is_stored_after_five_minutes(stores, processor):
+    notification = stored(stores, identity_delivery())
+    change(stores, "UPDATE notifications SET received_at = received_at - ?", 299_000_000)
+    processor.process(notification)
+    assert rows(stores, "SELECT count(*) FROM events") == [(0,)]
+    change(stores, "UPDATE notifications SET received_at = received_at - ?", 2_000_000)
+    processor.process(notification)
+    assert rows(stores, "SELECT recipient_id, ses_message_id FROM events") == [(None, ses.MESSAGE_ID)]
+    assert rows(stores, "SELECT processed_at IS NULL FROM notifications") == [(0,)]
+
+
+def test_an_unknown_id_is_nothing_to_do(processor):
+    processor.process(12345)
+
+
+@pytest.mark.parametrize("method", ["read", "apply"])
+def test_a_database_that_is_away_leaves_it_for_later(stores, processor, monkeypatch, method):
+    notification = stored(stores, delivery())
+
+    def away(*_args, **_kwargs):
+        raise StoreUnavailableError("busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notifications, method, away)
+        processor.process(notification)
+    id_ = sent(stores)
+    processor.process(notification)
+    assert status(stores, id_) == "DELIVERED"
