@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from gateway.aws.account import Account, AccountUnknownError
+from gateway.store.control import ACCOUNT, LeaseLostError
+from gateway.store.errors import StoreUnavailableError
+from gateway.store.retention import Retention
+from gateway.store.sending import Sending
+from tasks.housekeeping import Housekeeping
+from tests.support.mail import accept, change, lease_of, status
+
+ACCOUNT_FACT = Account(14.0, 50000.0, 3.0, sending_enabled=True, production_access=True, enforcement_status="HEALTHY")
+
+
+class Clock:
+    """It goes on by what the chores wait, and ends the run after some rounds."""
+
+    def __init__(self, rounds, step=1.0):
+        self.now, self.rounds, self.step = 0.0, rounds, step
+        self.done = threading.Event()
+
+    def __call__(self):
+        return self.now
+
+    def is_set(self):
+        return self.done.is_set()
+
+    def wait(self, _seconds):
+        self.now += self.step
+        self.rounds -= 1
+        if self.rounds <= 0:
+            self.done.set()
+        return self.done.is_set()
+
+
+def run(stores, read_account=lambda: ACCOUNT_FACT, rounds=1, step=1.0):
+    clock = Clock(rounds, step)
+    Housekeeping(stores, read_account, clock).run(lease_of(stores), clock)
+
+
+def test_the_account_is_asked_and_written_down(stores):
+    run(stores)
+    assert stores.control.get(ACCOUNT) == {
+        "max_send_rate": 14.0,
+        "max_24_hour_send": 50000.0,
+        "sent_last_24_hours": 3.0,
+        "sending_enabled": True,
+        "production_access": True,
+        "enforcement_status": "HEALTHY",
+    }
+
+
+def test_the_account_is_asked_once_a_minute_and_sooner_while_it_is_unknown(stores):
+    asked = []
+
+    def unknown():
+        asked.append(True)
+        raise AccountUnknownError("no credentials")
+
+    run(stores, unknown, rounds=10)
+    assert len(asked) == 5
+    asked.clear()
+
+    def known():
+        asked.append(True)
+        return ACCOUNT_FACT
+
+    run(stores, known, rounds=61)
+    assert len(asked) == 2
+
+
+def test_what_is_too_old_expires(stores):
+    (id_,) = accept(stores)
+    change(stores, "UPDATE recipients SET expires_at = 1")
+    run(stores)
+    assert status(stores, id_) == "EXPIRED"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), StoreUnavailableError("busy"), LeaseLostError("lost")])
+def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(stores, monkeypatch, error):
+    (id_,) = accept(stores)
+    change(stores, "UPDATE recipients SET expires_at = 1")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(Sending, "sweep_lapsed", fail)
+    run(stores)
+    assert status(stores, id_) == "EXPIRED"
+
+
+def test_retention_goes_on_while_something_goes_and_then_waits(stores, monkeypatch):
+    gone = [{"events": 200}, {"events": 200}, {"events": 0}]
+    ran, given_back = [], []
+
+    def once(_self, _lease):
+        ran.append(True)
+        return gone.pop(0) if gone else {"events": 0}
+
+    monkeypatch.setattr(Retention, "run", once)
+    monkeypatch.setattr(Retention, "give_back_space", lambda _self: given_back.append(True))
+    run(stores, rounds=100)
+    assert len(ran) == 3
+    assert len(given_back) == 2
+
+
+def test_nothing_is_done_once_the_end_is_asked_for(stores):
+    asked = []
+    done = threading.Event()
+    done.set()
+    Housekeeping(stores, lambda: asked.append(True), lambda: 0.0).run(lease_of(stores), done)
+    assert asked == []
