@@ -29,6 +29,7 @@ _COMMANDS = {
     "queue": ("gateway.cli.queue", "See what waits for sending; pause and resume it."),
     "backup": ("gateway.cli.backup", "Copy the database while everything runs."),
     "restored": ("gateway.cli.restored", "Pause sending on a database that came from a backup."),
+    "erase": ("gateway.cli.erase", "Remove one person's address from everything that is stored."),
 }
 
 

@@ -44,6 +44,7 @@ _COMMANDS = [
     ["queue", "resume"],
     ["backup"],
     ["restored"],
+    ["erase"],
 ]
 
 
