@@ -126,7 +126,15 @@ class Front:
         )
         factory = partial(GatewaySMTP, handler, state, loop)
         try:
-            return await loop.create_server(factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True)
+            return await loop.create_server(
+                factory,
+                address.host,
+                address.port,
+                backlog=_BACKLOG,
+                reuse_address=True,
+                # Several fronts of one user share a port: for more than one core, and to replace one without a gap.
+                reuse_port=True,
+            )
         except OSError as error:
             reason = error.strerror or str(error)
             raise ListenError(f"The SMTP front cannot listen on {address}: {reason}.") from error

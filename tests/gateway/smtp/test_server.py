@@ -78,14 +78,38 @@ class TestDraining:
 
 
 class TestListening:
-    def test_taken_port_is_one_sentence(self, front, tmp_path):
-        async def start() -> None:
-            listeners = (Listener(HostPort(HOST, 0), "lan"), Listener(HostPort(HOST, front.port), "lan"))
+    def test_port_of_another_program_is_one_sentence(self, tmp_path):
+        async def start(port: int) -> None:
+            listeners = (Listener(HostPort(HOST, 0), "lan"), Listener(HostPort(HOST, port), "lan"))
             settings = Settings(listeners=listeners, data_dir=tmp_path)
             await Front(settings, MessageDouble(), SuppressionDouble()).start()
 
-        with pytest.raises(ListenError, match=rf"^The SMTP front cannot listen on 127\.0\.0\.1:{front.port}: .+\.$"):
-            asyncio.run(start())
+        with socket.create_server((HOST, 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(ListenError, match=rf"^The SMTP front cannot listen on 127\.0\.0\.1:{port}: .+\.$"):
+                asyncio.run(start(port))
+
+    def test_two_fronts_share_a_port_and_one_may_go(self, tmp_path):
+        async def share() -> None:
+            def front(port: int) -> Front:
+                listener = Listener(HostPort(HOST, port), "lan")
+                settings = Settings(listeners=(listener,), data_dir=tmp_path, min_free_bytes=0)
+                return Front(settings, MessageDouble(), SuppressionDouble())
+
+            first = front(0)
+            [address] = await first.start()
+            second = front(address.port)
+            await second.start()
+            await first.drain()
+
+            def send() -> None:
+                with smtplib.SMTP(HOST, address.port) as smtp:
+                    smtp.sendmail("a@b.test", ["c@d.test"], MESSAGE)
+
+            await asyncio.to_thread(send)
+            await second.drain()
+
+        asyncio.run(share())
 
     def test_ipv6_clients_are_known_by_their_address(self, tmp_path):
         messages = MessageDouble()
