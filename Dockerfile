@@ -24,8 +24,8 @@ RUN /opt/sesgate/bin/python -m pip install --no-deps --no-index /wheels/*.whl \
     && /opt/sesgate/bin/python -m pip check
 
 FROM python:${PYTHON_VERSION}-slim
-RUN groupadd --system --gid 10001 sesgate \
-    && useradd --system --uid 10001 --gid sesgate --no-create-home --home-dir /nonexistent \
+RUN groupadd --gid 10001 sesgate \
+    && useradd --uid 10001 --gid sesgate --no-log-init --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin sesgate \
     && install --directory --owner sesgate --group sesgate --mode 0700 /var/lib/sesgate
 COPY --from=environment /opt/sesgate /opt/sesgate
