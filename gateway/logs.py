@@ -9,6 +9,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+_LONG_FIELDS = frozenset({"event", "exception", "stack"})
 _ADDRESS_FIELDS = ("address", "reverse_path", "forward_path", "recipient")
 
 
@@ -30,8 +31,12 @@ def configure_logs(log_format: Literal["console", "json"], addresses: Literal["f
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _escape_controls],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderer(log_format)],
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _escape_controls,
+                *_renderer(log_format),
+            ],
         )
     )
     root = logging.getLogger()
@@ -50,13 +55,19 @@ def _renderer(log_format: str) -> list[Processor]:
 
 
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A library's text may quote what a stranger sent; no control character of it reaches the terminal."""
-    text = str(event.get("event", ""))
-    if not text.isprintable():
-        event["event"] = "".join(
-            c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-        )
+    """A text may quote what a stranger sent; no control character of it reaches the terminal.
+
+    Only what a library says may have several lines, such as its banner: a line break in a field of ours would let a
+    stranger write a line of the log.
+    """
+    for field, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[field] = _printable(value, keep="\n\t" if field in _LONG_FIELDS else "")
     return event
+
+
+def _printable(text: str, keep: str) -> str:
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 class _AddressFilter:

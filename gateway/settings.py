@@ -21,6 +21,7 @@ DOTENV_LOADED = "_SESGATE_DOTENV_LOADED"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_DURATION = timedelta(days=36_500)
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
@@ -71,7 +72,10 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no duration; write 30s, 10m, 72h or 4d")
-    return timedelta(seconds=float(match[1]) * _DURATION_UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _DURATION_UNITS[match[2]])
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than time can be counted") from None
 
 
 def parse_size(text: str) -> int:
@@ -129,9 +133,12 @@ def _configuration_set(value: str | None) -> str | None:
     return value
 
 
-def _positive(value: timedelta) -> timedelta:
+def _within_reason(value: timedelta) -> timedelta:
+    """The end of a longer one would not fit into the database's integers."""
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
+    if value > _LONGEST_DURATION:
+        raise ValueError(f"must not be longer than {_LONGEST_DURATION.days} days")
     return value
 
 
@@ -139,7 +146,7 @@ def _from_text(parse: Any) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
-Duration = Annotated[timedelta, _from_text(parse_duration), AfterValidator(_positive)]
+Duration = Annotated[timedelta, _from_text(parse_duration), AfterValidator(_within_reason)]
 Size = Annotated[int, _from_text(parse_size), Field(ge=0)]
 Address = Annotated[HostPort, _from_text(parse_host_port)]
 Listeners = Annotated[tuple[Listener, ...], _from_text(parse_listeners)]
@@ -172,7 +179,7 @@ class Settings(BaseSettings):
     feedback: Literal["configuration-set", "identity"] = "configuration-set"
 
     max_age: Duration = timedelta(days=4)
-    rate_factor: float = Field(default=0.95, gt=0, le=1)
+    rate_factor: float = Field(default=0.95, gt=0, le=1, allow_inf_nan=False)
     claim_lease: Duration = timedelta(seconds=120)
     dispatcher_lease: Duration = timedelta(seconds=5)
     dispatch_timeout: Duration = timedelta(seconds=5)
@@ -217,11 +224,15 @@ def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> froz
 
     The result is the names that came from the file. boto3 knows the region as AWS_DEFAULT_REGION only; AWS_REGION,
     which every other AWS SDK reads, is passed on to it. Nothing is done in a child of `sesgate up`: what it took out of
-    the environment on purpose must not come back.
+    the environment on purpose must not come back. SettingsError when the file cannot be read.
     """
     if DOTENV_LOADED in environ:
         return frozenset()
-    found = dotenv_values(directory / ".env")
+    file = directory / ".env"
+    try:
+        found = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read ({error}).") from None
     added = {name: value for name, value in found.items() if value is not None and name not in environ}
     environ.update(added)
     if environ.get("AWS_REGION"):
@@ -234,12 +245,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     fields: dict[str, str] = {}
     for name, value in _ours(environ).items():
         field, is_file = _field(name)
-        text = _read_file(name, value) if is_file and value else value
+        if value == "":
+            continue  # an empty variable means the default, as compose files and unit files write it
+        text = _read_file(name, value) if is_file else value
         if field in fields:
             both = f"{PREFIX}{field.upper()} and {PREFIX}{field.upper()}_FILE"
             raise SettingsError(f"{both} are both set; give only one.")
         fields[field] = text
-    # An empty variable means the default, as compose files and unit files write it.
     try:
         return Settings(**{name: value for name, value in fields.items() if value != ""})  # type: ignore[arg-type]
     except ValidationError as error:
