@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,6 +34,10 @@ _JITTER = 0.2
 _CIRCUIT_PROBE = timedelta(seconds=60)
 _QUOTA_PROBE = timedelta(minutes=10)
 _RECORD_PATIENCE = 60.0
+_LARGE = 2 * 1024**2
+_LARGE_AT_ONCE = 2
+_PLACE_PATIENCE = 1.0  # seconds: well below what a claim without an attempt may last
+_PLACE_WAIT = timedelta(seconds=2)
 
 
 def backoff(attempts: int, jitter: float) -> timedelta:
@@ -47,16 +52,29 @@ class Sender:
         self._stores = stores
         self._ses = ses
         self._hostname = hostname
+        self._places = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
     def send(self, recipient_id: int) -> None:
         """Send to one recipient if it is due and ours. Whatever fails is recorded, or lapses and is found again."""
         try:
             claim = self._stores.sending.claim(recipient_id)
             if claim is not None:
-                self._send_claimed(claim)
+                self._send_in_its_place(claim)
         except StoreUnavailableError as error:
             # The row keeps its mark or its claim; both lapse, and the dispatcher takes it up again.
             log.warning("send.store_unavailable", recipient_id=recipient_id, error=str(error))
+
+    def _send_in_its_place(self, claim: Claim) -> None:
+        """A large mail takes several times its size while it is encoded and sent: only few may do so at once."""
+        if claim.size < _LARGE:
+            self._send_claimed(claim)
+        elif self._places.acquire(timeout=_PLACE_PATIENCE):
+            try:
+                self._send_claimed(claim)
+            finally:
+                self._places.release()
+        else:
+            self._stores.sending.released(claim, "waits for other large mails", wait=_PLACE_WAIT)
 
     def _send_claimed(self, claim: Claim) -> None:
         content = self._stores.sending.content(claim)

@@ -49,6 +49,7 @@ class Claim:
     message_id: int
     ulid: str
     address: str
+    size: int
     attempts: int
     accepted_at: datetime
     origin: Origin
@@ -324,8 +325,8 @@ def _is_current(sql: Sql, claim: Claim) -> bool:
 
 def _claim(sql: Sql, recipient_id: int) -> Claim:
     row = sql.one(
-        "SELECT r.attempt_id, r.message_id, m.ulid, r.address, r.attempts, m.accepted_at, c.name, m.client_address,"
-        " m.helo, m.protocol FROM recipients r JOIN messages m ON m.id = r.message_id"
+        "SELECT r.attempt_id, r.message_id, m.ulid, r.address, m.size, r.attempts, m.accepted_at, c.name,"
+        " m.client_address, m.helo, m.protocol FROM recipients r JOIN messages m ON m.id = r.message_id"
         " JOIN credentials c ON c.id = r.credential_id WHERE r.id = ?",
         (recipient_id,),
     )
@@ -336,7 +337,8 @@ def _claim(sql: Sql, recipient_id: int) -> Claim:
         message_id=row[1],
         ulid=row[2],
         address=row[3],
-        attempts=row[4],
-        accepted_at=from_micros(row[5]),
-        origin=Origin(credential=row[6], client_address=row[7], helo=row[8], protocol=row[9]),
+        size=row[4],
+        attempts=row[5],
+        accepted_at=from_micros(row[6]),
+        origin=Origin(credential=row[7], client_address=row[8], helo=row[9], protocol=row[10]),
     )

@@ -230,3 +230,21 @@ def test_a_suppression_that_cannot_be_asked_is_not_the_absence_of_one(stores, se
     sender.send(id_)
     assert ses.sent == []
     assert outcomes(stores) == []
+
+
+def test_large_mails_wait_for_their_place_and_are_no_attempt(stores, ses, sender, monkeypatch):
+    monkeypatch.setattr(module, "_LARGE", 10)
+    monkeypatch.setattr(module, "_PLACE_PATIENCE", 0.0)
+    for _ in range(module._LARGE_AT_ONCE):
+        assert sender._places.acquire(blocking=False)
+    (id_,) = marked(stores, "a@example.com")
+    sender.send(id_)
+    assert ses.sent == []
+    assert (status(stores, id_), column(stores, id_, "attempts")) == ("QUEUED", 0)
+    assert wait_of(stores, id_) > 0
+    sender._places.release()
+    change(stores, "UPDATE recipients SET next_attempt_at = 0 WHERE id = ?", id_)
+    mark(stores, id_)
+    sender.send(id_)
+    assert status(stores, id_) == "SENT"
+    assert sender._places.acquire(blocking=False), "the place was not given back"
