@@ -36,7 +36,7 @@ def read_account() -> Account:
     try:
         client = boto3.session.Session().client("sesv2", config=config)
         response = client.get_account()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: an endpoint that is no URL
         raise AccountUnknownError(str(error)) from error
     quota = response.get("SendQuota", {})
     return Account(

@@ -57,7 +57,7 @@ def test_each_kind_of_work_goes_to_its_own_queue_and_no_other(app, redis):
 def test_every_key_in_the_broker_has_our_prefix(app, redis):
     Dispatch(app).send([1])
     with redis.client() as client:
-        assert {key for key in client.keys() if not key.startswith(KEY_PREFIX.encode())} == set()
+        assert not [key for key in client.scan_iter() if not key.startswith(KEY_PREFIX.encode())]
 
 
 def test_a_broker_that_is_not_there_is_told_and_not_waited_for():
@@ -124,7 +124,7 @@ def test_hints_that_came_together_go_out_together():
 
     hints = HintThread(publish)
     hints.offer(1)
-    until(lambda: hints._offered.empty())
+    until(hints._offered.empty)
     for id_ in (2, 3, 4):
         hints.offer(id_)
     go_on.set()
@@ -142,7 +142,7 @@ def test_an_offer_never_waits_and_what_does_not_fit_is_dropped():
 
     hints = HintThread(publish, capacity=3)
     hints.offer(0)
-    until(lambda: hints._offered.empty())
+    until(hints._offered.empty)
     for id_ in range(1, 10):
         hints.offer(id_)
     go_on.set()
@@ -162,7 +162,7 @@ def test_a_hint_that_fails_does_not_end_the_thread(error):
 
     hints = HintThread(publish)
     hints.offer(1)
-    until(lambda: hints._offered.empty())
+    until(hints._offered.empty)
     hints.offer(2)
     until(lambda: published == [2])
     hints.stop()

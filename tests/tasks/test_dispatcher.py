@@ -55,13 +55,13 @@ class TakingDispatch:
         self.feedbacks.append(ids)
 
 
-def make(stores, ses, dispatch, holder="test", read_account=lambda: PRODUCTION):
+def make(stores, ses, dispatch, holder="test", read_account=lambda: PRODUCTION, lease=0.4):
     return Dispatcher(
         stores,
         Work(dispatch, Sender(stores, ses, "gateway.example"), FeedbackProcessor(stores.notifications), 8),
         Housekeeping(stores, read_account, itertools.count().__next__),
         holder=holder,
-        lease_seconds=0.4,
+        lease_seconds=lease,
         rate_factor=1.0,
     )
 
@@ -150,7 +150,7 @@ def test_a_clean_stop_gives_the_lease_back(stores, ses, production):
 
 
 def test_a_dispatcher_whose_lease_was_taken_ends_its_term_and_waits(stores, ses, production):
-    with running(make(stores, ses, AwayDispatch(), holder="slow")):
+    with running(make(stores, ses, AwayDispatch(), holder="slow", lease=4.0)):
         until(lambda: stores.control.read_lease().holder == "slow")
         other = lease_of(stores, "other")
         stop, beaten = threading.Event(), []
@@ -162,14 +162,15 @@ def test_a_dispatcher_whose_lease_was_taken_ends_its_term_and_waits(stores, ses,
         thread = threading.Thread(target=beat)
         thread.start()
         try:
-            until(lambda: len(beaten) > 15)
+            until(lambda: len(beaten) > 20)  # more than a second: the former holder has tried to beat
             (id_,) = accept(stores)
-            until(lambda: len(beaten) > 25)
+            until(lambda: len(beaten) > 30)
             assert all(beaten)
             assert status(stores, id_) == "QUEUED"
         finally:
             stop.set()
             thread.join()
+        stores.control.clear_lease(other)
         until(lambda: status(stores, id_) == "SENT")
         assert stores.control.read_lease().holder == "slow"
 
