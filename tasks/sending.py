@@ -81,7 +81,14 @@ class Sender:
         if content is None:
             self._stores.sending.refused(claim, "the content is not kept any more")
             return
-        raw = prepare(content, _trace(claim, self._hostname))
+        try:
+            raw = prepare(content, _trace(claim, self._hostname))
+        except Exception:
+            # A mail that our own code cannot prepare must not come back at once, again and again, until its last day.
+            log.exception("send.not_prepared", message_id=claim.ulid)
+            wait = backoff(len(_WAITS), 0.0)
+            self._stores.sending.released(claim, "the mail could not be prepared; see the workers' log", wait=wait)
+            return
         begun = self._stores.sending.begin_attempt(claim)
         if isinstance(begun, Suppression):
             log.info("send.suppressed", message_id=claim.ulid, recipient=claim.address, reason=begun.reason.value)

@@ -248,3 +248,13 @@ def test_large_mails_wait_for_their_place_and_are_no_attempt(stores, ses, sender
     sender.send(id_)
     assert status(stores, id_) == "SENT"
     assert sender._places.acquire(blocking=False), "the place was not given back"
+
+
+def test_a_mail_that_cannot_be_prepared_does_not_come_back_at_once(stores, ses, sender, monkeypatch):
+    monkeypatch.setattr(module, "prepare", lambda *_: 1 / 0)
+    (id_,) = marked(stores, "a@example.com")
+    sender.send(id_)
+    assert ses.sent == []
+    assert status(stores, id_) == "QUEUED"
+    assert wait_of(stores, id_) > 600
+    assert "could not be prepared" in column(stores, id_, "reason")
