@@ -82,12 +82,9 @@ def _broker_of_up(settings: Settings, shown: Shown) -> Shown:
     """Programs that are started by hand find the Redis of a running `sesgate up` without a setting."""
     if shown.name != f"{PREFIX}BROKER_URL" or shown.source != "default":
         return shown
-    return Shown(
-        shown.name,
-        masked(find_broker_url(settings)),
-        shown.source,
-        f"default: what a running `sesgate up` noted in {settings.data_dir / BROKER_URL_FILE}",
-    )
+    url = find_broker_url(settings)
+    noted = f"noted by `sesgate up` in {settings.data_dir / BROKER_URL_FILE}" if url else "`sesgate up` starts its own"
+    return Shown(shown.name, masked(url), shown.source, f"default: {noted}")
 
 
 def spell(value: object) -> str:
