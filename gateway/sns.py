@@ -126,10 +126,11 @@ class Verifier:
         _require_members(envelope)
         signature = _signature(envelope)
         certificate = self._certificate(topic, envelope["SigningCertURL"])
-        self._check_certificate(certificate, topic)
+        _check_names(certificate, topic)
         _check_signature(certificate, signature, envelope)
         sent_at = _parse_time(envelope["Timestamp"])
         self._check_age(sent_at)
+        self._check_validity(certificate)
         return _read(envelope, topic, sent_at)
 
     def _known_topic(self, envelope: Mapping[str, Any]) -> Topic:
@@ -153,18 +154,18 @@ class Verifier:
         except CertificateUnavailableError as error:
             raise TryLaterError(f"The signing certificate is not to be had: {error}.") from error
 
-    def _check_certificate(self, certificate: x509.Certificate, topic: Topic) -> None:
-        if not certificate.not_valid_before_utc <= self._now() <= certificate.not_valid_after_utc:
-            raise ForgedError("The signing certificate is expired or not valid yet.")
-        names = {name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
-        if len(names) != 1 or not names <= topic.common_names:
-            raise ForgedError("The signing certificate is not one of Amazon SNS for the topic's region.")
-
     def _check_age(self, sent_at: datetime) -> None:
         age = self._now() - sent_at
         if not -MAX_AHEAD <= age <= MAX_AGE:
             raise TryLaterError(
                 "The Timestamp is more than 24 hours old or 15 minutes ahead of the clock here; is that clock right?"
+            )
+
+    def _check_validity(self, certificate: x509.Certificate) -> None:
+        """What it signed is genuine by now, so the clock here is as likely to be wrong as the certificate."""
+        if not certificate.not_valid_before_utc <= self._now() <= certificate.not_valid_after_utc:
+            raise TryLaterError(
+                "The signing certificate is expired or not valid yet by the clock here; is that clock right?"
             )
 
 
@@ -239,6 +240,12 @@ def string_to_sign(envelope: Mapping[str, str]) -> bytes:
     """What SNS signs: name and value on a line each, the values exactly as they came out of the JSON."""
     members = _SIGNED_MEMBERS[envelope["Type"]]
     return "".join(f"{name}\n{envelope[name]}\n" for name in members if envelope.get(name) is not None).encode()
+
+
+def _check_names(certificate: x509.Certificate, topic: Topic) -> None:
+    names = {name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    if len(names) != 1 or not names <= topic.common_names:
+        raise ForgedError("The signing certificate is not one of Amazon SNS for the topic's region.")
 
 
 def _check_signature(certificate: x509.Certificate, signature: bytes, envelope: Mapping[str, str]) -> None:

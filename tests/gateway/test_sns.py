@@ -165,12 +165,6 @@ class TestForged:
         with pytest.raises(ForgedError, match="not one of Amazon SNS"):
             verify(signer.notification("x"), signer=signer)
 
-    @pytest.mark.parametrize("days", [-2, 366])
-    def test_a_certificate_that_is_not_valid_now_is_refused(self, days):
-        now = datetime.now(UTC) + timedelta(days=days)
-        with pytest.raises(ForgedError, match="expired or not valid yet"):
-            verify(SIGNER.notification("x", Timestamp=sns_time(now)), now=now)
-
     def test_a_key_that_is_not_rsa_is_refused(self):
         with pytest.raises(ForgedError, match="no RSA key"):
             verify(SIGNER.notification("x"), certificates=Certificates(elliptic_certificate()))
@@ -375,6 +369,24 @@ class TestLater:
         old = sns_time(datetime.now(UTC) - timedelta(days=30))
         with pytest.raises(ForgedError):
             verify(changed(SIGNER.notification("x"), Timestamp=old))
+
+    @pytest.mark.parametrize("days", [-2, 366])
+    def test_a_certificate_that_is_not_valid_now_may_be_our_clock(self, days):
+        now = datetime.now(UTC) + timedelta(days=days)
+        with pytest.raises(TryLaterError, match=r"expired or not valid yet.*clock"):
+            verify(SIGNER.notification("x", Timestamp=sns_time(now)), now=now)
+
+    @pytest.mark.parametrize("hours", [-48, 24 * 400])
+    def test_a_clock_far_off_is_told_by_the_age_first(self, hours):
+        now = datetime.now(UTC) + timedelta(hours=hours)
+        with pytest.raises(TryLaterError, match="The Timestamp is"):
+            verify(SIGNER.notification("x"), now=now)
+
+    def test_the_validity_of_a_certificate_is_not_looked_at_for_a_forged_message(self):
+        now = datetime.now(UTC) + timedelta(days=366)
+        body = SIGNER.notification("x", Timestamp=sns_time(now))
+        with pytest.raises(ForgedError, match="does not fit"):
+            verify(changed(body, Message="y"), now=now)
 
     def test_a_certificate_that_is_not_to_be_had_means_later(self):
         def nothing(url):
