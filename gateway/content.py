@@ -27,7 +27,7 @@ MAX_HEADER_FROM = 320
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
 _OWN_RECEIVED = re.compile(rb"\sby\s+\S+\s+\(sesgate\)\s")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
-_REMOVED = frozenset((b"bcc", b"dkim-signature"))
+_REMOVED = frozenset((b"bcc", b"resent-bcc", b"dkim-signature"))
 _REMOVED_PREFIXES = (b"x-ses-", b"x-sesgate-")
 _MAX_DECODED = 4000  # octets of a field that are looked at for its decoded text
 
@@ -40,6 +40,7 @@ class ContentFault(Enum):
     NUL = "NUL"
     LINE_TOO_LONG = "line too long"
     HEADER_TOO_LARGE = "header section too large"
+    NOT_A_FIELD = "neither a header field nor the empty line after them"
     NO_FROM = "no From field"
     SEVERAL_FROM = "more than one From field"
     TOO_MANY_HOPS = "too many Received fields"
@@ -134,7 +135,11 @@ def _check_line_lengths(content: bytes) -> None:
 
 
 def _inspected_fields(content: bytes) -> dict[bytes, list[bytes]]:
-    """The values of the header fields by their names in small letters; ContentError by size and number of From."""
+    """The values of the header fields by their names in small letters.
+
+    ContentError by size, number of From, and what ends the section: behind a line that is neither a field nor empty, a
+    `Bcc` would be text of the body, for everybody to read.
+    """
     fields: dict[bytes, list[bytes]] = {}
     end = 0
     for match in _header_fields(content):
@@ -142,6 +147,8 @@ def _inspected_fields(content: bytes) -> dict[bytes, list[bytes]]:
         end = match.end()
         if end > MAX_HEADER:
             raise ContentError(ContentFault.HEADER_TOO_LARGE)
+    if end < len(content) and not content.startswith(b"\r\n", end):
+        raise ContentError(ContentFault.NOT_A_FIELD, _line_of(content, end))
     authors = fields.get(b"from", [])
     if len(authors) > 1:
         raise ContentError(ContentFault.SEVERAL_FROM)
@@ -191,9 +198,9 @@ def _decoded_words(text: str) -> str:
 def prepare(content: bytes, trace: Trace) -> bytes:
     """The bytes that SES is given: inspected `content` with these edits of its header section and no others.
 
-    `X-Sesgate-Attempt` and our `Received` come first. Every `Bcc`, `DKIM-Signature`, `X-SES-*` and `X-Sesgate-*`
-    field goes: SES would show, refuse or obey them. A missing Date, Message-ID or MIME-Version is added at the end.
-    A field with bytes above 127 is encoded. A missing empty line after the header section is put in.
+    `X-Sesgate-Attempt` and our `Received` come first. Every `Bcc`, `Resent-Bcc`, `DKIM-Signature`, `X-SES-*` and
+    `X-Sesgate-*` field goes: SES would show, refuse or obey them. A missing Date, Message-ID or MIME-Version is
+    added at the end. A field with bytes above 127 is encoded. A missing empty line after the header section is put in.
     """
     kept = [f"X-Sesgate-Attempt: {trace.attempt_id}\r\n".encode("ascii"), _received(trace)]
     names = set()

@@ -62,6 +62,9 @@ _CONTENT_REASONS = {
     ContentFault.NUL: "550 5.6.0 The content has a NUL octet{line}",
     ContentFault.LINE_TOO_LONG: f"550 5.6.0 The content has a line longer than {MAX_LINE} octets{{line}}",
     ContentFault.HEADER_TOO_LARGE: f"550 5.6.0 The header section is larger than {MAX_HEADER} octets",
+    ContentFault.NOT_A_FIELD: (
+        "550 5.6.0 The header section has neither a field nor the empty line that ends it{line}"
+    ),
     ContentFault.NO_FROM: "550 5.6.0 The message has no From header field",
     ContentFault.SEVERAL_FROM: "550 5.6.0 The message has more than one From header field",
     ContentFault.TOO_MANY_HOPS: f"554 5.4.6 The message has more than {MAX_RECEIVED} Received fields: a mail loop",

@@ -191,6 +191,10 @@ class TestRefusingContent:
                 MESSAGE + b"x" * 999 + b"\r\n",
                 "550 5.6.0 The content has a line longer than 998 octets in line 6",
             ),
+            (
+                b"From: a@b.test\r\n: empty\r\nBcc: hid@c.test\r\n\r\n",
+                "550 5.6.0 The header section has neither a field nor the empty line that ends it in line 2",
+            ),
             (MESSAGE + b"\0\r\n", "550 5.6.0 The content has a NUL octet in line 6"),
             (b"Received: x\r\n" * 51 + MESSAGE, "554 5.4.6 The message has more than 50 Received fields: a mail loop"),
         ],
