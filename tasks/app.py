@@ -19,7 +19,7 @@ from gateway.logs import get_logger
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
 from tasks.dispatcher import Dispatcher, Work
-from tasks.housekeeping import Housekeeping
+from tasks.housekeeping import PATIENCE, Housekeeping
 from tasks.services import PerProcess, Services
 
 log = get_logger(__name__)
@@ -90,7 +90,9 @@ def _make_dispatcher(app: Celery, services: Services, settings: Settings) -> Dis
     return Dispatcher(
         services.stores,
         Work(Dispatch(app), services.sender, services.processor, settings.worker_threads),
-        Housekeeping(services.stores, read_account, time.monotonic),
+        Housekeeping(
+            services.stores, read_account, time.monotonic, patience=min(PATIENCE, settings.max_age.total_seconds())
+        ),
         holder=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
         lease_seconds=settings.dispatcher_lease.total_seconds(),
         rate_factor=settings.rate_factor,

@@ -185,7 +185,7 @@ class _Loop:
         self._send_here = pool.each(work.sender.send)
         self._process_here = pool.each(work.processor.process)
         self._bucket = TokenBucket(time.monotonic())
-        self._slowdown = Slowdown(seen=time.time())
+        self._slowdown = Slowdown(seen=self._throttled_at())  # what was answered before is not ours to heed
         self._account_rate = _UNKNOWN_RATE
         self._paced_at = 0.0
         self._probed_at = 0.0
@@ -241,7 +241,10 @@ class _Loop:
             self._paced_at = now
             account = self._stores.control.get(ACCOUNT)
             self._account_rate = float((account or {}).get("max_send_rate", _UNKNOWN_RATE))
-            throttle = self._stores.control.get(THROTTLE)
-            if throttle is not None:
-                self._slowdown = self._slowdown.throttled(float(throttle["at"]), now)
+            self._slowdown = self._slowdown.throttled(self._throttled_at(), now)
         return self._account_rate * self._rate_factor * self._slowdown.current(now)
+
+    def _throttled_at(self) -> float:
+        """When SES last told a worker to slow down, in seconds since 1970; 0 if never."""
+        throttle = self._stores.control.get(THROTTLE)
+        return 0.0 if throttle is None else float(throttle["at"])

@@ -14,6 +14,7 @@ log = get_logger(__name__)
 # How long a report may be ahead of what our own worker has recorded about the same call.
 _MATCH_WITHIN = timedelta(minutes=5)
 _MATCH_AGAIN_IN = timedelta(seconds=10)
+_SOON, _LATE = timedelta(seconds=30), timedelta(hours=1)
 
 
 class FeedbackProcessor:
@@ -31,6 +32,18 @@ class FeedbackProcessor:
             log.warning("feedback.store_unavailable", notification_id=notification_id, error=str(error))
 
     def _understand(self, unprocessed: Unprocessed) -> None:
+        try:
+            self._apply(unprocessed)
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            # Whatever it is, the others of its task are not to suffer, and it is not to come back every five seconds.
+            log.exception("feedback.failed", notification_id=unprocessed.id)
+            age = datetime.now(UTC) - unprocessed.received_at
+            reason = "it could not be processed; see the workers' log"
+            self._notifications.postpone(unprocessed.id, reason, min(max(age, _SOON), _LATE))
+
+    def _apply(self, unprocessed: Unprocessed) -> None:
         try:
             feedbacks = parse_event(unprocessed.message)
         except UnknownEventError as error:

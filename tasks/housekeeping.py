@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from gateway.logs import get_logger
 from gateway.store.control import ACCOUNT, Lease, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.stores import Stores
+from tasks.clock import ClockWatch
 
 log = get_logger(__name__)
 
@@ -20,6 +22,7 @@ _RETAIN_EVERY = 600.0
 _ACCOUNT_EVERY = 60.0
 _ACCOUNT_UNKNOWN_EVERY = 2.0
 _LOOK_EVERY = 0.25
+PATIENCE = 600.0  # seconds that the clock must have been steady before anything is given up or deleted by it
 
 
 @dataclass(slots=True)
@@ -33,20 +36,56 @@ class _Chore:
 class Housekeeping:
     """Runs in a thread beside the dispatcher's loop, as long as the lease is held; never more than one at a time."""
 
-    def __init__(self, stores: Stores, read_account: Callable[[], Account], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        read_account: Callable[[], Account],
+        clock: Callable[[], float],
+        *,
+        wall: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
+    ) -> None:
         self._stores = stores
         self._read_account = read_account
         self._clock = clock
+        self._watch = ClockWatch(wall, clock)
+        self._patience = patience
+        self._in_office_since = self._steady_since = self._started = clock()
         self._account_error = ""
         self._chores = (_Chore(self._ask_account), _Chore(self._sweep), _Chore(self._expire), _Chore(self._retain))
 
     def run(self, lease: Lease, done: threading.Event) -> None:
         """Do what is due until `done` is set. What fails is done again at its next time."""
+        self._in_office_since = self._clock()
+        self._correct(lease)
         while not done.is_set():
+            self._look_at_the_clock(lease)
             for chore in self._chores:
                 if self._clock() >= chore.due_at and not done.is_set():
                     self._do(chore, lease)
             done.wait(_LOOK_EVERY)
+
+    def _look_at_the_clock(self, lease: Lease) -> None:
+        jump = self._watch.jump()
+        if not jump:
+            return
+        log.error("housekeeping.clock_jumped", seconds=round(jump), meanwhile="nothing expires or is deleted")
+        self._steady_since = self._clock()
+        if jump < 0:
+            self._correct(lease)
+
+    def _correct(self, lease: Lease) -> None:
+        """Times that a clock which was set back since has left in the far future would stop everything until then."""
+        try:
+            corrected = self._stores.sending.correct_times(lease)
+        except (StoreUnavailableError, LeaseLostError) as error:
+            log.warning("housekeeping.times_not_corrected", error=str(error))
+            return
+        if corrected:
+            log.warning("housekeeping.times_corrected", rows=corrected)
+
+    def _steady_for(self) -> float:
+        return self._clock() - self._steady_since
 
     def _do(self, chore: _Chore, lease: Lease) -> None:
         try:
@@ -81,12 +120,17 @@ class Housekeeping:
         return _SWEEP_EVERY
 
     def _expire(self, lease: Lease) -> float:
+        # A clock that was only now set right must not end mail that was never given a chance.
+        if min(self._steady_for(), self._clock() - self._in_office_since) < self._patience:
+            return _EXPIRE_EVERY
         expired = self._stores.sending.expire(lease)
         if expired:
             log.warning("housekeeping.expired", recipients=expired)
         return _EXPIRE_EVERY
 
     def _retain(self, lease: Lease) -> float:
+        if self._steady_since > self._started and self._steady_for() < self._patience:
+            return _EXPIRE_EVERY
         gone = {kind: count for kind, count in self._stores.retention.run(lease).items() if count}
         if not gone:
             return _RETAIN_EVERY

@@ -46,7 +46,7 @@ class Slowdown:
 
     def throttled(self, answered_at: float, now: float) -> Slowdown:
         """Heed a throttling answer, once a second at most: the calls in flight are all refused together."""
-        if answered_at < self.seen + 1:
+        if abs(answered_at - self.seen) < 1:  # and not `less than`: the clock may have been set back
             return self
         return Slowdown(max(SLOWEST, self.current(now) / 2), now, answered_at)
 

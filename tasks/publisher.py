@@ -48,6 +48,7 @@ class Publisher:
         try:
             self._parcels.put_nowait(parcel)
         except queue.Full:
+            self._probing = False
             return False
         return True
 
@@ -61,7 +62,8 @@ class Publisher:
     def _loop(self) -> None:
         while (parcel := self._parcels.get()) is not None:
             if time.monotonic() < self._away_until:
-                parcel.run_here(parcel.ids)  # it was taken before the broker went away
+                self._probing = False  # it was taken while the broker went away, and probed nothing
+                parcel.run_here(parcel.ids)
             elif not self._publish(parcel):
                 parcel.run_here(parcel.ids)
 

@@ -37,7 +37,7 @@ _RECORD_PATIENCE = 60.0
 _LARGE = 2 * 1024**2
 _LARGE_AT_ONCE = 2
 _PLACE_PATIENCE = 1.0  # seconds: well below what a claim without an attempt may last
-_PLACE_WAIT = timedelta(seconds=2)
+_PLACE_WAIT = timedelta(seconds=10)
 
 
 def backoff(attempts: int, jitter: float) -> timedelta:
@@ -74,7 +74,9 @@ class Sender:
             finally:
                 self._places.release()
         else:
-            self._stores.sending.released(claim, "waits for other large mails", wait=_PLACE_WAIT)
+            # Each try takes a token of the account's rate: not too often, and not all at once.
+            wait = _PLACE_WAIT * random.uniform(0.5, 1.5)  # noqa: S311  spreads retries, keeps no secret
+            self._stores.sending.released(claim, "waits for other large mails", wait=wait)
 
     def _send_claimed(self, claim: Claim) -> None:
         content = self._stores.sending.content(claim)

@@ -51,7 +51,7 @@ def open_services(settings: Settings) -> Services:
         raise
     ses = SesClient(
         settings.ses_configuration_set,
-        threads=settings.worker_threads * 2,  # the tasks' and the dispatcher's own
+        threads=settings.worker_threads * 3,  # the tasks', those of tasks with many ids, and the dispatcher's
         read_timeout=read_timeout(settings.claim_lease),
     )
     ses.warm_up()

@@ -6,6 +6,7 @@ botocore's own retries are off: SES knows no idempotency token, and after a lost
 from __future__ import annotations
 
 import threading
+import traceback
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -110,7 +111,8 @@ class SesClient:
             if self._client is None:
                 try:
                     self._client = boto3.session.Session().client("sesv2", config=self._config)
-                except (boto.BotoCoreError, ValueError) as error:
+                except Exception as error:
+                    # Whatever it is (no file descriptor left, a broken configuration): no call was made.
                     raise AccountError(_sentence(error)) from error
             return self._client
 
@@ -136,17 +138,31 @@ def classify(error: Exception) -> SesError:
     for kinds, meaning in _LOCAL:
         if isinstance(error, kinds):
             return meaning(_sentence(error))
+    if isinstance(error, boto.SSLError) and _in_handshake(error):
+        return NotAcceptedError(_sentence(error))
     return AmbiguousError(_sentence(error))
 
 
-# Nothing was written to SES in the first three groups; whatever is not listed may have been.
+def _in_handshake(error: BaseException | None) -> bool:
+    """Whether TLS failed before a byte of the request could be written.
+
+    botocore has one exception for every failure of TLS, also for a broken record in the middle of the answer. Where it
+    happened stands only in the tracebacks behind it.
+    """
+    while error is not None:
+        if any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(error.__traceback__)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+# Nothing was written to SES in these groups; whatever is not listed may have been.
 _LOCAL: tuple[tuple[tuple[type[Exception], ...], type[SesError]], ...] = (
     (
         (
             boto.EndpointConnectionError,
             boto.ConnectTimeoutError,
             boto.ProxyConnectionError,
-            boto.SSLError,
         ),
         NotAcceptedError,
     ),

@@ -32,7 +32,7 @@ class Account:
 
 def read_account() -> Account:
     """Ask SES (one request a second is allowed). AccountUnknownError when it cannot be asked or does not tell."""
-    config = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+    config = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
     try:
         client = boto3.session.Session().client("sesv2", config=config)
         response = client.get_account()

@@ -24,8 +24,6 @@ def _gunicorn(app: str, address: HostPort, threads: int, settings: Settings) -> 
         *(sys.executable, "-m", "gunicorn", app),
         *("--bind", str(address), "--worker-class", "webhook.worker.DeadlineThreadWorker", "--threads", str(threads)),
         *("--graceful-timeout", str(math.ceil(settings.drain_timeout.total_seconds()))),
-        # Several of one user share the port, so that one can be replaced without a gap.
-        "--reuse-port",
         # It would lie in the home directory and be shared by every gunicorn of this user.
         "--no-control-socket",
     )

@@ -175,15 +175,15 @@ def _apply(sql: Sql, notification_id: int, feedback: Feedback, wait_for_match: b
 
 def _match(sql: Sql, feedback: Feedback) -> _Match | None:
     """The recipient a report is about: by our attempt id, else by the SES message id. Never by an address."""
-    column, value = (
-        ("attempt_id", feedback.attempt_id) if feedback.attempt_id else ("ses_message_id", feedback.ses_message_id)
-    )
-    row = sql.one(
-        "SELECT r.id, r.address, r.address_key FROM attempts a JOIN recipients r ON r.id = a.recipient_id"
-        f" WHERE a.{column} = ?",
-        (value,),
-    )
-    return None if row is None else _Match(*row)
+    for column, value in (("attempt_id", feedback.attempt_id), ("ses_message_id", feedback.ses_message_id)):
+        row = value and sql.one(
+            "SELECT r.id, r.address, r.address_key FROM attempts a JOIN recipients r ON r.id = a.recipient_id"
+            f" WHERE a.{column} = ?{sql.to_change}",
+            (value,),
+        )
+        if row:
+            return _Match(*row)
+    return None
 
 
 def _insert_event(sql: Sql, notification_id: int, feedback: Feedback, match: _Match | None) -> bool:

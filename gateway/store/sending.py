@@ -55,6 +55,11 @@ class Claim:
     origin: Origin
 
 
+# Longer than any wait between two attempts, and than the circuit stays open.
+_FURTHEST = timedelta(minutes=75)
+_MINUTE = timedelta(minutes=1)
+
+
 class Sending:
     """What the dispatcher and the workers do with due recipients."""
 
@@ -123,8 +128,9 @@ class Sending:
         def work(sql: Sql) -> Claim | None:
             now = now_micros()
             claimed = sql.run(
-                "UPDATE recipients SET status = ?, attempt_id = ?, claimed_until = ?, dispatched_until = NULL,"
-                " changed_at = ? WHERE id = ? AND status = ? AND dispatched_until > ? AND next_attempt_at <= ?"
+                "UPDATE recipients SET status = ?, reason = '', attempt_id = ?, claimed_until = ?,"
+                " dispatched_until = NULL, changed_at = ? WHERE id = ? AND status = ? AND dispatched_until > ?"
+                " AND next_attempt_at <= ?"
                 f" AND NOT EXISTS ({STOPPED})",
                 (
                     after(Status.QUEUED, Happening.CLAIM).value,
@@ -152,23 +158,26 @@ class Sending:
         """Write the attempt down before the call to SES, and ask the suppressions a last time, in one transaction.
 
         True: go on, nobody else will send this one. A Suppression: the recipient has become SUPPRESSED.
-        False: the claim has lapsed; leave it alone.
+        False: the claim has lapsed, or sending has been stopped; leave it alone.
         """
 
         def work(sql: Sql) -> Suppression | bool:
+            now = now_micros()
             key = sql.value(
                 "SELECT address_key FROM recipients WHERE id = ? AND attempt_id = ? AND status = 'SENDING'"
-                f"{sql.to_change}",
-                (claim.recipient_id, claim.attempt_id),
+                f" AND claimed_until > ?{sql.to_change}",
+                (claim.recipient_id, claim.attempt_id, now),
             )
             if key is None:
+                return False
+            if sql.value(STOPPED, (now,)) is not None:
+                happen(sql, claim.recipient_id, Happening.RELEASE, "sending was stopped")
                 return False
             suppression = find(sql, key)
             if suppression is not None:
                 reason = f"suppressed ({suppression.reason}, {suppression.since:%Y-%m-%d})"
                 happen(sql, claim.recipient_id, Happening.SUPPRESS, reason)
                 return suppression
-            now = now_micros()
             sql.run(
                 "UPDATE recipients SET attempts = attempts + 1, claimed_until = ? WHERE id = ?",
                 (now + self._claim_lease, claim.recipient_id),
@@ -214,8 +223,10 @@ class Sending:
                 "UPDATE attempts SET finished_at = ?, outcome = ?, detail = ?, ses_message_id = ? WHERE attempt_id = ?",
                 (now, outcome, detail, ses_message_id, claim.attempt_id),
             )
-            # Evidence counts whoever holds the claim by now; everything else only while this attempt is the last one.
-            if happening is not Happening.SEND and not _is_current(sql, claim):
+            # Evidence counts whoever holds the claim by now, as long as its attempt is known: a recipient that was
+            # erased has taken it along. Everything else counts only while this attempt is the last one.
+            counts = bool(begun) if happening is Happening.SEND else _is_current(sql, claim)
+            if not counts:
                 return
             become = happen(sql, claim.recipient_id, happening, "" if happening is Happening.SEND else detail)
             if happening is Happening.SEND:
@@ -239,18 +250,57 @@ class Sending:
 
         def work(sql: Sql) -> tuple[int, int]:
             require_lease(sql, lease)
+            # Locked as they are chosen: a worker that begins its attempt at this moment comes first, or finds nothing.
             rows = sql.all(
-                "SELECT r.id, a.id FROM recipients r LEFT JOIN attempts a ON a.attempt_id = r.attempt_id"
-                f" WHERE {lapsed} LIMIT ?",
+                "SELECT r.id, EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_id = r.attempt_id) FROM recipients r"
+                f" WHERE {lapsed} LIMIT ?{sql.to_take}",
                 (now_micros(), limit),
             )
-            for recipient_id, attempt in rows:
-                if attempt is None:
-                    happen(sql, recipient_id, Happening.RELEASE, "the worker ended before the call to SES")
+            for recipient_id, begun in rows:
+                if begun:
+                    happen(
+                        sql, recipient_id, Happening.LOSE_SIGHT, "no outcome of the call to SES was recorded in time"
+                    )
                 else:
-                    happen(sql, recipient_id, Happening.LOSE_SIGHT, "the worker ended during the call to SES")
-            begun = sum(attempt is not None for _, attempt in rows)
-            return len(rows) - begun, begun
+                    happen(sql, recipient_id, Happening.RELEASE, "the call to SES was not begun in time")
+            ambiguous = sum(bool(begun) for _, begun in rows)
+            return len(rows) - ambiguous, ambiguous
+
+        return self._db.write(work)
+
+    def correct_times(self, lease: Lease) -> int:
+        """Bring back what a clock that has been set back since has put further ahead than anything is ever put.
+
+        The number of rows that were changed. Meant for the beginning of a term of office and for a clock that jumps.
+        """
+
+        def work(sql: Sql) -> int:
+            require_lease(sql, lease)
+            now = now_micros()
+            return sum(
+                (
+                    sql.run(
+                        "UPDATE recipients SET next_attempt_at = ? WHERE status = 'QUEUED' AND (next_attempt_at > ?"
+                        " OR (attempts = 0 AND reason = '' AND next_attempt_at > ?))",
+                        (now, now + span(_FURTHEST), now + span(_MINUTE)),
+                    ),
+                    sql.run(
+                        "UPDATE recipients SET dispatched_until = NULL WHERE status = 'QUEUED'"
+                        " AND dispatched_until > ?",
+                        (now + self._dispatch_timeout,),
+                    ),
+                    sql.run(
+                        "UPDATE recipients SET claimed_until = ? WHERE status = 'SENDING' AND claimed_until > ?",
+                        (now + self._claim_lease, now + self._claim_lease),
+                    ),
+                    sql.run(
+                        "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL"
+                        " WHERE processed_at IS NULL AND (next_attempt_at > ? OR dispatched_until > ?)",
+                        (now, now + span(_FURTHEST), now + self._dispatch_timeout),
+                    ),
+                    sql.run("UPDATE control SET until = ? WHERE until > ?", (now, now + span(_FURTHEST))),
+                )
+            )
 
         return self._db.write(work)
 
@@ -262,7 +312,9 @@ class Sending:
 
         def work(sql: Sql) -> int:
             require_lease(sql, lease)
-            rows = sql.all(f"SELECT id, reason FROM recipients WHERE {aged} LIMIT ?", (now_micros(), limit))
+            rows = sql.all(
+                f"SELECT id, reason FROM recipients WHERE {aged} LIMIT ?{sql.to_take}", (now_micros(), limit)
+            )
             for recipient_id, reason in rows:
                 happen(sql, recipient_id, Happening.EXPIRE, f"gave up after the maximum age; {reason or 'never tried'}")
             return len(rows)

@@ -27,14 +27,15 @@ class Sql:
     def to_change(self) -> str:
         """Ends a SELECT of a row that this transaction is going to change, or to rely on.
 
-        SQLite has one writer at a time and needs nothing; PostgreSQL locks the row until the commit.
+        SQLite has one writer at a time and needs nothing; PostgreSQL locks the row until the commit. It is the lock
+        that lets others refer to the row by a foreign key meanwhile.
         """
-        return " FOR UPDATE" if self._locks_rows else ""
+        return " FOR NO KEY UPDATE" if self._locks_rows else ""
 
     @property
     def to_take(self) -> str:
         """Like `to_change`, and leaves out the rows that another transaction has in hand."""
-        return " FOR UPDATE SKIP LOCKED" if self._locks_rows else ""
+        return " FOR NO KEY UPDATE SKIP LOCKED" if self._locks_rows else ""
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> int:
         """Execute a statement that changes rows; the number of rows it changed."""

@@ -23,6 +23,7 @@ import pytest
 from tests.support.by_hand import ByHand
 from tests.support.installation import mail
 from tests.support.postgres import Postgres
+from tests.support.sandbox import free_port
 from tests.support.waiting import until
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "300"))
@@ -89,8 +90,11 @@ def several(postgres: Postgres, tmp_path: Path) -> Iterator[ByHand]:
     with ByHand(tmp_path / "var", postgres.url(postgres.new_database())) as programs:
         for name in ("smtp1", "smtp2"):
             programs.smtp(name)
-        for name in ("webhook1", "webhook2"):
-            programs.webhook(name)
+        programs.webhook("webhook1")
+        second = free_port()
+        programs.webhook("webhook2", second)
+        programs.subscribe(second)
+        programs.ports = {"webhook1": programs.webhook_port, "webhook2": second}
         for name in ("worker1", "worker2", "worker3"):
             programs.worker(name, "-P", "threads", "-c", "8")
         yield programs
@@ -145,13 +149,16 @@ def restarts(several: ByHand) -> list[Callable[[], None]]:
     def worker(name: str) -> None:
         several.worker(name, "-P", "threads", "-c", "8")
 
+    def webhook(name: str) -> None:
+        several.webhook(name, several.ports[name])
+
     return [
         again("smtp1", several.smtp, kill=False),
         again("worker1", worker, kill=False),
-        again("webhook1", several.webhook, kill=False),
+        again("webhook1", webhook, kill=False),
         again("smtp2", several.smtp, kill=True),
         again("worker2", worker, kill=True),
-        again("webhook2", several.webhook, kill=True),
+        again("webhook2", webhook, kill=True),
         again("smtp1", several.smtp, kill=True),
         again("worker3", worker, kill=False),
     ]

@@ -27,6 +27,7 @@ class ByHand:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.smtp_port, self.webhook_port, self.flower_port = free_port(), free_port(), free_port()
+        self.ports: dict[str, int] = {}  # of the programs that have one of their own
         self.redis = Redis()
         self.sandbox = Sandbox(
             webhook_url=f"http://127.0.0.1:{self.webhook_port}/sns", directory=directory / names.DIRECTORY
@@ -74,9 +75,22 @@ class ByHand:
         self._start(name, (*SESGATE, "smtp"))
         until(lambda: "smtp.listening" in self.log(name), what=f"{name} listens")
 
-    def webhook(self, name: str = "webhook") -> None:
-        self._start(name, (*SESGATE, "webhook"))
-        until(lambda: self._answers(self.webhook_port, "/readyz"), what=f"{name} answers")
+    def webhook(self, name: str = "webhook", port: int | None = None) -> None:
+        """On a port of its own it is a second endpoint, which has to be subscribed: see `subscribe`."""
+        port = port or self.webhook_port
+        self._start(name, (*SESGATE, "webhook"), SESGATE_WEBHOOK_LISTEN=f"127.0.0.1:{port}")
+        until(lambda: self._answers(port, "/readyz"), what=f"{name} answers")
+
+    def subscribe(self, port: int) -> None:
+        """Have the notifications delivered to a webhook on that port, too."""
+        sns = self.sandbox.client("sns")
+        sns.subscribe(TopicArn=names.TOPIC_ARN, Protocol="http", Endpoint=f"http://127.0.0.1:{port}/sns")
+        until(lambda: self._confirmed(sns, port), what="the subscription is confirmed")
+
+    @staticmethod
+    def _confirmed(sns: Any, port: int) -> bool:
+        found = sns.list_subscriptions_by_topic(TopicArn=names.TOPIC_ARN)["Subscriptions"]
+        return any(f":{port}/" in one["Endpoint"] and one["SubscriptionArn"].startswith("arn:") for one in found)
 
     def worker(self, name: str = "worker", *options: str) -> None:
         self._start(
@@ -88,10 +102,11 @@ class ByHand:
         self._start("flower", (*CELERY, "flower"))
         until(lambda: self._answers(self.flower_port, "/healthcheck"), what="Flower answers")
 
-    def _start(self, name: str, argv: tuple[str, ...]) -> None:
+    def _start(self, name: str, argv: tuple[str, ...], **settings: str) -> None:
+        environ = self.environ | settings
         with (self.directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._programs[name] = (argv, process)
 

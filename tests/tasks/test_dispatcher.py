@@ -59,7 +59,7 @@ def make(stores, ses, dispatch, holder="test", read_account=lambda: PRODUCTION, 
     return Dispatcher(
         stores,
         Work(dispatch, Sender(stores, ses, "gateway.example"), FeedbackProcessor(stores.notifications), 8),
-        Housekeeping(stores, read_account, itertools.count().__next__),
+        Housekeeping(stores, read_account, clock := itertools.count().__next__, wall=clock, patience=0),
         holder=holder,
         lease_seconds=lease,
         rate_factor=1.0,

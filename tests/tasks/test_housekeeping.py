@@ -9,8 +9,9 @@ from gateway.store.control import ACCOUNT, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.retention import Retention
 from gateway.store.sending import Sending
+from gateway.store.times import now_micros
 from tasks.housekeeping import Housekeeping
-from tests.support.mail import accept, change, lease_of, status
+from tests.support.mail import accept, change, column, lease_of, status
 
 ACCOUNT_FACT = Account(14.0, 50000.0, 3.0, sending_enabled=True, production_access=True, enforcement_status="HEALTHY")
 
@@ -36,9 +37,9 @@ class Clock:
         return self.done.is_set()
 
 
-def run(stores, read_account=lambda: ACCOUNT_FACT, rounds=1, step=1.0):
+def run(stores, read_account=lambda: ACCOUNT_FACT, rounds=1, step=1.0, **options):
     clock = Clock(rounds, step)
-    Housekeeping(stores, read_account, clock).run(lease_of(stores), clock)
+    Housekeeping(stores, read_account, clock, **{"wall": clock, "patience": 0, **options}).run(lease_of(stores), clock)
 
 
 def test_the_account_is_asked_and_written_down(stores):
@@ -111,5 +112,55 @@ def test_nothing_is_done_once_the_end_is_asked_for(stores):
     asked = []
     done = threading.Event()
     done.set()
-    Housekeeping(stores, lambda: asked.append(True), lambda: 0.0).run(lease_of(stores), done)
+    Housekeeping(stores, lambda: asked.append(True), lambda: 0.0, wall=lambda: 0.0).run(lease_of(stores), done)
     assert asked == []
+
+
+def test_nothing_expires_before_this_dispatcher_had_its_time(stores):
+    """A machine that learns the time after its start must not end mail that was never given a chance."""
+    (id_,) = accept(stores)
+    change(stores, "UPDATE recipients SET expires_at = 1")
+    run(stores, rounds=5, step=10.0, patience=60)
+    assert status(stores, id_) == "QUEUED"
+    run(stores, rounds=9, step=10.0, patience=60)
+    assert status(stores, id_) == "EXPIRED"
+
+
+class Jumping:
+    """A wall clock that goes with the steady one, and is set once at a given moment of it."""
+
+    def __init__(self, clock, at, by):
+        self.clock, self.at, self.by = clock, at, by
+
+    def __call__(self):
+        return self.clock() + (self.by if self.clock() >= self.at else 0.0)
+
+
+def test_nothing_expires_or_is_deleted_after_a_jump_of_the_clock(stores, monkeypatch):
+    retained = []
+    monkeypatch.setattr(Retention, "run", lambda *_: retained.append(True) or {})
+    clock = Clock(rounds=12, step=100.0)
+    house = Housekeeping(stores, lambda: ACCOUNT_FACT, clock, wall=Jumping(clock, 500.0, 86400.0), patience=550)
+    (id_,) = accept(stores)
+    change(stores, "UPDATE recipients SET expires_at = 1")
+    house.run(lease_of(stores), clock)
+    assert status(stores, id_) == "EXPIRED"  # 550 seconds after the jump, at 1100
+    assert len(retained) == 2, "at the beginning, and not at 600"
+
+
+def test_times_that_a_clock_set_back_has_left_far_ahead_are_corrected_when_it_jumps(stores):
+    clock = Clock(rounds=3, step=10.0)
+    house = Housekeeping(stores, lambda: ACCOUNT_FACT, clock, wall=Jumping(clock, 10.0, -7200.0), patience=0)
+    (id_,) = accept(stores)
+    lease = lease_of(stores)
+    ahead = now_micros() + 7_000_000_000
+
+    class Setting(Clock):
+        def wait(self, seconds):
+            if self.now == 0:
+                change(stores, "UPDATE recipients SET next_attempt_at = ?", ahead)
+            return super().wait(seconds)
+
+    clock.__class__ = Setting
+    house.run(lease, clock)
+    assert column(stores, id_, "next_attempt_at") < ahead

@@ -69,8 +69,12 @@ def test_throttling_never_stops_sending_altogether():
 
 def test_an_answer_from_before_the_take_over_is_not_heeded():
     fresh = Slowdown(seen=1000.0)
-    assert fresh.throttled(999.0, 0.0) is fresh
+    assert fresh.throttled(1000.0, 0.0) is fresh
     assert fresh.throttled(1001.0, 0.0).current(0.0) == 0.5
+
+
+def test_an_answer_after_the_clock_was_set_back_is_heeded():
+    assert Slowdown(seen=10_000.0).throttled(2800.0, 0.0).current(0.0) == 0.5
 
 
 @pytest.mark.parametrize(

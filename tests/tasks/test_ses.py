@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
+import ssl
+import threading
+from contextlib import suppress
 
 import botocore.exceptions as boto
 import pytest
+import trustme
 
 from tasks.ses import (
     AccountError,
@@ -113,7 +118,7 @@ def test_what_an_answer_of_ses_means(code, status, text, meaning):
         (boto.EndpointConnectionError(endpoint_url="https://x", error="refused"), NotAcceptedError),
         (boto.ConnectTimeoutError(endpoint_url="https://x"), NotAcceptedError),
         (boto.ProxyConnectionError(proxy_url="http://proxy"), NotAcceptedError),
-        (boto.SSLError(endpoint_url="https://x", error="certificate verify failed"), NotAcceptedError),
+        (boto.SSLError(endpoint_url="https://x", error="somewhere in the answer"), AmbiguousError),
         (boto.NoCredentialsError(), AccountError),
         (boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), AccountError),
         (boto.CredentialRetrievalError(provider="process", error_msg="no"), AccountError),
@@ -256,3 +261,48 @@ def test_a_configuration_that_makes_no_client_has_sent_nothing(aws, tmp_path, en
         aws.setenv(name, value.replace("{broken}", str(broken)))
     with pytest.raises(AccountError):
         send()
+
+
+class TlsServer:
+    """Takes one connection over TLS, reads what it gets, and answers with octets that are no TLS record."""
+
+    def __init__(self, authority):
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(self._context)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.received = b""
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+        self._thread.join(timeout=20)
+
+    def _serve(self):
+        with suppress(OSError):
+            plain, _ = self._listener.accept()
+            plain.settimeout(20)
+            with self._context.wrap_socket(plain, server_side=True) as connection:
+                while b"}" not in self.received:
+                    self.received += connection.recv(65536)
+                os.write(connection.fileno(), b"this is no record of TLS")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_failure_of_tls_is_ambiguous_unless_it_was_in_the_handshake(trusted, tmp_path, monkeypatch):
+    authority = trustme.CA()
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
+    with TlsServer(authority) as server:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://localhost:{server.port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "x")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        client = SesClient(None, threads=1, read_timeout=10)
+        with pytest.raises(AmbiguousError if trusted else NotAcceptedError, match="SSL"):
+            client.send(b"From: a@b.example\r\n\r\n", "you@example.com", "0" * 32)
+    assert bool(server.received) is trusted

@@ -12,12 +12,14 @@ import pytest
 
 from gateway.settings import Settings
 from gateway.store import postgres as module
+from gateway.store import sending
 from gateway.store.control import Lease, require_lease
 from gateway.store.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
 from gateway.store.opening import open_database
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
-from tests.support.mail import accept, rows
+from gateway.store.times import now_micros
+from tests.support.mail import accept, claimed, lease_of, rows
 from tests.support.waiting import until
 
 
@@ -223,3 +225,38 @@ stores.close()
 def test_a_malformed_url_is_one_sentence(url, reason):
     with pytest.raises(StoreError, match=reason):
         open_database(url, gate_timeout=5)
+
+
+def test_a_sweep_leaves_out_a_claim_whose_attempt_is_being_begun(postgres_stores):
+    accept(postgres_stores)
+    other = another(postgres_stores)
+    try:
+        (id_,) = (row[0] for row in rows(postgres_stores, "SELECT id FROM recipients"))
+        claim = claimed(postgres_stores, id_)
+        lease = lease_of(postgres_stores)
+        inside, go_on = threading.Event(), threading.Event()
+
+        def begin(sql):
+            sql.run("UPDATE recipients SET claimed_until = claimed_until + 1000000000 WHERE id = ?", (id_,))
+            inside.set()
+            go_on.wait(timeout=20)
+
+        beginning = other.db.submit(begin)
+        inside.wait(timeout=20)
+        postgres_stores.db.write(lambda sql: None)
+        with ThreadPoolExecutor(1) as pool:
+            swept = pool.submit(sweep_as_if_lapsed, postgres_stores, lease)
+            assert swept.result(timeout=20) == (0, 0)
+            go_on.set()
+        beginning.result(timeout=20)
+        assert claim.attempt_id == rows(postgres_stores, "SELECT attempt_id FROM recipients")[0][0]
+    finally:
+        go_on.set()
+        other.close()
+
+
+def sweep_as_if_lapsed(stores, lease):
+    """Every claim looks lapsed to it: its own clock is an hour ahead."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sending, "now_micros", lambda: now_micros() + 3_600_000_000)
+        return stores.sending.sweep_lapsed(lease)

@@ -9,6 +9,7 @@ from gateway.addresses import parse_mailbox
 from gateway.store.control import CIRCUIT, PAUSE, Lease, LeaseLostError
 from gateway.store.sending import Due, take_turns
 from gateway.store.suppressions import Suppression
+from gateway.store.times import now_micros
 from gateway.suppression_policy import Reason
 from tests.support.mail import (
     CONTENT,
@@ -265,8 +266,8 @@ def test_lapsed_claims_go_back_or_become_ambiguous_by_whether_the_call_was_begun
     lapse(stores, during)
     assert stores.sending.sweep_lapsed(lease_of(stores)) == (1, 1)
     assert [status(stores, id_) for id_ in (before, during, alive)] == ["QUEUED", "AMBIGUOUS", "SENDING"]
-    assert column(stores, before, "reason") == "the worker ended before the call to SES"
-    assert column(stores, during, "reason") == "the worker ended during the call to SES"
+    assert column(stores, before, "reason") == "the call to SES was not begun in time"
+    assert column(stores, during, "reason") == "no outcome of the call to SES was recorded in time"
     assert stores.sending.sweep_lapsed(lease_of(stores)) == (0, 0)
 
 
@@ -402,3 +403,40 @@ def test_an_acceptance_from_before_does_not_close_a_circuit_that_is_open(stores)
 def test_the_accepted_time_is_that_of_the_acceptance(stores):
     (id_,) = accept(stores)
     assert abs(claimed(stores, id_).accepted_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_an_attempt_is_not_begun_after_the_claim_has_lapsed(stores):
+    (id_,) = accept(stores)
+    claim = claimed(stores, id_)
+    change(stores, "UPDATE recipients SET claimed_until = 1")
+    assert stores.sending.begin_attempt(claim) is False
+    assert stores.sending.sweep_lapsed(lease_of(stores)) == (1, 0)
+
+
+def test_a_pause_stops_what_is_claimed_and_not_begun(stores):
+    (id_,) = accept(stores)
+    claim = claimed(stores, id_)
+    stores.control.put(PAUSE, {})
+    assert stores.sending.begin_attempt(claim) is False
+    assert status(stores, id_) == "QUEUED"
+
+
+def test_an_answer_for_a_recipient_that_was_erased_changes_nobody_else(stores):
+    (id_,) = accept(stores)
+    claim = begun(stores, id_)
+    change(stores, "DELETE FROM attempts")
+    change(stores, "UPDATE recipients SET status = 'QUEUED', attempt_id = NULL")
+    stores.sending.accepted(claim, "ses-1")
+    assert status(stores, id_) == "QUEUED"
+
+
+def test_times_far_ahead_are_corrected_and_others_stay(stores):
+    one, two, three = (accept(stores, f"{name}@b.example")[0] for name in ("one", "two", "three"))
+    now = now_micros()
+    change(stores, "UPDATE recipients SET next_attempt_at = ?, reason = 'later' WHERE id = ?", now + 1_800_000_000, one)
+    change(stores, "UPDATE recipients SET next_attempt_at = ? WHERE id = ?", now + 1_800_000_000, two)
+    change(stores, "UPDATE recipients SET dispatched_until = ? WHERE id = ?", now + 1_800_000_000, three)
+    assert stores.sending.correct_times(lease_of(stores)) == 2
+    assert column(stores, one, "next_attempt_at") == now + 1_800_000_000, "a retry that waits half an hour"
+    assert column(stores, two, "next_attempt_at") < now + 60_000_000
+    assert column(stores, three, "dispatched_until") is None
