@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Literal
 
@@ -11,6 +12,13 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _LONG_FIELDS = frozenset({"event", "exception", "stack"})
 _ADDRESS_FIELDS = ("address", "reverse_path", "forward_path", "recipient")
+_TEXT_FIELDS = ("event", "reason", "error", "exception", "stack")
+# A word, and the domain that makes it an address: wherever SES, a database or a library quotes one, also in a URL.
+# Words without one are matched too, so that a long text is looked through in one pass.
+_WORD = re.compile(
+    r"""(?:(?:[^\s<>()\[\]",;:@%]|%(?!40))++|"(?:[^"\\]|\\.){1,64}+"(?=@|%40))"""
+    r"(?:(?:@|%40)(?P<domain>\[[^\]\s]{1,64}\]|\w(?:[\w.-]*\w)?))?"
+)
 
 
 def configure_logs(log_format: Literal["console", "json"], addresses: Literal["full", "domain", "none"]) -> None:
@@ -20,7 +28,6 @@ def configure_logs(log_format: Literal["console", "json"], addresses: Literal["f
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _AddressFilter(addresses),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -34,8 +41,10 @@ def configure_logs(log_format: Literal["console", "json"], addresses: Literal["f
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _AddressFilter(addresses),
                 _escape_controls,
-                *_renderer(log_format),
+                _renderer(log_format),
             ],
         )
     )
@@ -47,11 +56,11 @@ def configure_logs(log_format: Literal["console", "json"], addresses: Literal["f
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _renderer(log_format: str) -> list[Processor]:
+def _renderer(log_format: str) -> Processor:
     if log_format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return structlog.processors.JSONRenderer()
     plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24, exception_formatter=plain)]
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24, exception_formatter=plain)
 
 
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -71,7 +80,10 @@ def _printable(text: str, keep: str) -> str:
 
 
 class _AddressFilter:
-    """Shortens the address fields to their domain, or leaves them out, as `SESGATE_LOG_ADDRESSES` says."""
+    """Shortens addresses to their domain, or leaves them out, as `SESGATE_LOG_ADDRESSES` says.
+
+    In the fields that are one, and by their look in texts that others wrote.
+    """
 
     def __init__(self, addresses: Literal["full", "domain", "none"]) -> None:
         self._addresses = addresses
@@ -81,8 +93,17 @@ class _AddressFilter:
             return event
         for field in _ADDRESS_FIELDS:
             if isinstance(event.get(field), str):
-                event[field] = "***@" + event[field].rpartition("@")[2] if self._addresses == "domain" else "***"
+                event[field] = self._shown(event[field].rpartition("@")[2])
+        for field in _TEXT_FIELDS:
+            if isinstance(event.get(field), str):
+                event[field] = _WORD.sub(self._masked, event[field])
         return event
+
+    def _masked(self, word: re.Match[str]) -> str:
+        return word[0] if word["domain"] is None else self._shown(word["domain"])
+
+    def _shown(self, domain: str) -> str:
+        return f"***@{domain}" if self._addresses == "domain" else "***"
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -47,6 +47,50 @@ def test_addresses_are_shown_as_the_setting_says(field, addresses, shown):
     assert record[field] == shown
 
 
+LEAKS = (
+    "Email address is not verified. The following identities failed: Shop <bob@example.com>, BOB@Example.Com.",
+    "DETAIL: Key (address)=(bob@example.com) already exists.",
+    "GET /v2/email/suppression/addresses/bob%40example.com",
+    'to <"bob @ \\"home"@example.com>',
+    "bob@example.com,bob+tag@example.com;bob/x@example.com/bob%x@example.com|o'bob@bücher.example 'bob'@example.com",
+    "bob@[192.0.2.1]",
+)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+@pytest.mark.parametrize("addresses", ["domain", "none"])
+def test_addresses_within_a_text_are_shown_as_the_setting_says(log_format, addresses):
+    code = f"""
+for text in {LEAKS!r}:
+    log.info('x', reason=text, error=text)
+    logging.getLogger('celery').warning('%s', text)
+    try:
+        raise ValueError(text)
+    except ValueError:
+        log.exception('x')
+        logging.getLogger('celery').exception('x')
+"""
+    written = run(code, log_format, addresses).casefold()
+    assert written.count("***") > 5 * len(LEAKS)
+    assert "bob" not in written
+    assert ("example" in written) == (addresses == "domain")
+
+
+def test_the_rest_of_a_text_stays_as_it_is():
+    text = "Key (address)=(bob@example.com) exists; @ 12:30, a@, see bob@example.com."
+    (record,) = records(f"log.info('x', reason={text!r})", addresses="domain")
+    assert record["reason"] == "Key (address)=(***@example.com) exists; @ 12:30, a@, see ***@example.com."
+    (record,) = records(f"log.info('x', reason={text!r})", addresses="none")
+    assert record["reason"] == "Key (address)=(***) exists; @ 12:30, a@, see ***."
+    (record,) = records(f"log.info('x', reason={text!r})")
+    assert record["reason"] == text
+
+
+def test_a_long_text_is_looked_through_in_one_pass():
+    code = "for text in ('a' * 300_000, 'a@' * 150_000, '\"' * 300_000, '\"\\\\' * 150_000): log.info('x', error=text)"
+    assert len(records(code, addresses="none")) == 4
+
+
 def test_the_records_of_libraries_look_the_same():
     (record,) = records("logging.getLogger('celery').warning('hello %s', 'you')")
     assert (record["event"], record["logger"], record["level"]) == ("hello you", "celery", "warning")
