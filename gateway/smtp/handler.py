@@ -77,7 +77,7 @@ class Transaction(SMTPEnvelope):
 
 @dataclass(frozen=True, slots=True)
 class HandlerOptions:
-    """The settings that the handler obeys. `patience` is how long a store may take, in seconds."""
+    """The settings that the handler obeys. `patience` is in seconds: for a look-up, and for the begin of a commit."""
 
     max_message_bytes: int
     max_recipients: int

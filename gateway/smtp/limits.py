@@ -24,4 +24,3 @@ class Limits:
     large_contents: int = 3  # contents of the largest size in memory at once
     large_wait: float = 120.0
     linger: float = 2.0  # how long the rest of what a refused client sends is read, so that it sees the reply
-    commit_slack: float = 5.0  # added to the store's own patience before a commit is called off

@@ -145,7 +145,7 @@ class Front:
             max_recipients=self._limits.recipients,
             suppressed_recipients=self._settings.suppressed_recipients,
             refuse_bare_lf=listener.profile == "modern",
-            patience=self._settings.gate_timeout.total_seconds() + self._limits.commit_slack,
+            patience=self._settings.gate_timeout.total_seconds(),
         )
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from gateway.addresses import Mailbox
 from gateway.smtp import replies
-from gateway.smtp.limits import Limits
 from gateway.store.errors import OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
 from tests.gateway.smtp.running import HOST, MESSAGE, Suppressed, running_front
@@ -221,6 +220,11 @@ class TestRefusingContent:
 
 
 class TestStoreAndDisk:
+    def test_a_commit_is_waited_for_as_long_as_the_setting_says(self, tmp_path):
+        with running_front(tmp_path, gate_timeout=timedelta(seconds=3)) as front:
+            options = front.front._handler_options(front.front._settings.listeners[0])
+        assert options.patience == 3.0
+
     @pytest.mark.parametrize("error", [StoreUnavailableError("locked: /var/lib/x.db"), RuntimeError("/var/lib/x.db")])
     def test_store_failure_is_transient_and_not_quoted(self, front, client, error):
         front.messages.error = error
@@ -231,8 +235,7 @@ class TestStoreAndDisk:
         assert client.mail(MESSAGE).startswith("250 ")
 
     def test_commit_that_does_not_begin_in_time_is_called_off_for_good(self, tmp_path):
-        limits = Limits(commit_slack=0.2)
-        with running_front(tmp_path, gate_timeout=timedelta(milliseconds=1), limits=limits) as front:
+        with running_front(tmp_path, gate_timeout=timedelta(milliseconds=200)) as front:
             front.messages.hold = True
             with front.connect() as client:
                 assert client.mail(MESSAGE) == replies.STORE_UNAVAILABLE
@@ -240,8 +243,7 @@ class TestStoreAndDisk:
             assert front.messages.stored == []
 
     def test_commit_that_has_begun_is_waited_for(self, tmp_path):
-        limits = Limits(commit_slack=0.2)
-        with running_front(tmp_path, gate_timeout=timedelta(milliseconds=1), limits=limits) as front:
+        with running_front(tmp_path, gate_timeout=timedelta(milliseconds=200)) as front:
             front.messages.hold = True
             with front.connect() as client:
                 client.begin()

@@ -17,7 +17,6 @@ from structlog.testing import CapturingLogger
 
 from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp import replies, server
-from gateway.smtp.limits import Limits
 from gateway.smtp.server import Front, ListenError
 from tests.gateway.smtp.running import HOST, MESSAGE, Client, MessageDouble, SuppressionDouble, running_front
 from tests.support.stores import sqlite_settings, sqlite_stores
@@ -193,8 +192,7 @@ class TestRealStores:
 
     def test_shut_write_gate_is_451_and_nothing_is_kept(self, tmp_path):
         stores = sqlite_stores(tmp_path)
-        limits = Limits(commit_slack=0.2)
-        values = {"limits": limits, "gate_timeout": timedelta(milliseconds=10)}
+        values = {"gate_timeout": timedelta(milliseconds=200)}
         try:
             with (
                 running_front(tmp_path, messages=stores.messages, suppressions=stores.suppressions, **values) as front,
