@@ -64,7 +64,8 @@ def make_app(broker_url: str, *, concurrency: int | None = None) -> Celery:
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # It cancels only what is acknowledged late, and nothing is; without it Celery warns at each lost connection.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_remote_control=True,  # Flower asks workers through it
         broker_connection_timeout=_CONNECT_TIMEOUT,
         broker_connection_retry_on_startup=True,

@@ -29,7 +29,7 @@ from tasks.ses import (
 
 log = get_logger(__name__)
 
-_WAITS = tuple(timedelta(seconds=seconds) for seconds in (10, 30, 60, 120, 240, 480, 900, 1800, 3600))
+_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 4, 8, 15, 30, 60, 120, 240, 480, 900, 1800, 3600))
 _JITTER = 0.2
 _CIRCUIT_PROBE = timedelta(seconds=60)
 _QUOTA_PROBE = timedelta(minutes=10)
