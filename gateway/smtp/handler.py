@@ -185,17 +185,22 @@ class Handler:
     async def _commit(self, envelope: Envelope, facts: ContentFacts) -> str:
         """Wait for the store, but no longer than the client's patience unless the commit has begun.
 
-        A client that goes away cancels the waiting and never the commit: the message is stored whole or not at all,
-        and when it is, the client, which has no answer, sends it again (RFC 1047).
+        A client that goes away calls off a commit that has not begun: it has no reply, so nothing is owed, and it
+        sends the message again (RFC 1047). One that has begun goes on, and keeps its place in memory until it is done.
         """
         commit = self._messages.submit(envelope, facts)
         outcome = asyncio.wrap_future(commit)
         outcome.add_done_callback(lambda future: _log_outcome(future, envelope, facts))
-        await asyncio.wait((outcome,), timeout=self._options.patience)
-        if not outcome.done():
-            if commit.cancel():
-                raise StoreUnavailableError("The store did not begin the commit in time.")
-            await asyncio.wait((outcome,))
+        try:
+            await asyncio.wait((outcome,), timeout=self._options.patience)
+            if not outcome.done():
+                if commit.cancel():
+                    raise StoreUnavailableError("The store did not begin the commit in time.")
+                await asyncio.wait((outcome,))
+        except asyncio.CancelledError:
+            if not commit.cancel():
+                await asyncio.wait((outcome,))
+            raise
         return replies.queued(outcome.result())
 
 

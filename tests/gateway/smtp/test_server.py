@@ -6,6 +6,7 @@ import signal
 import smtplib
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 from datetime import timedelta
@@ -205,6 +206,25 @@ class TestRealStores:
         finally:
             stores.close()
 
+    def test_clients_that_reset_before_a_shut_write_gate_leave_nothing_behind(self, tmp_path):
+        stores = sqlite_stores(tmp_path)
+        doubles = {"messages": stores.messages, "suppressions": SuppressionDouble()}
+        try:
+            with running_front(tmp_path, **doubles) as front, front.connect() as patient:
+                with stores.db.exclusive():
+                    waiting = stores.db._writer._waiting
+                    for number in range(3):
+                        client = front.connect()
+                        client.begin()
+                        client.send(MESSAGE + b".\r\n")
+                        until(lambda number=number: len(waiting) > number)
+                        reset(client)
+                    until(lambda: all(work.future.cancelled() for work in waiting))
+                assert patient.mail(MESSAGE).startswith("250 ")
+            assert stored(tmp_path) == 1
+        finally:
+            stores.close()
+
 
 @pytest.mark.parametrize(("trusted", "warned"), [("127.0.0.0/8", False), ("10.0.0.0/8", True)])
 def test_start_says_who_may_relay_from_outside(tmp_path, monkeypatch, trusted, warned):
@@ -221,6 +241,11 @@ def test_start_says_who_may_relay_from_outside(tmp_path, monkeypatch, trusted, w
     asyncio.run(start_and_stop())
     said = [call.kwargs["reason"] for call in log.calls if call.args == ("smtp.relay_open",)]
     assert ["Every client in 10.0.0.0/8 may send" in reason for reason in said] == [True] * warned
+
+
+def reset(client: Client) -> None:
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 def start_program(directory: Path, port: int) -> subprocess.Popen[str]:

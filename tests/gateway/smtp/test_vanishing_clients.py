@@ -9,6 +9,8 @@ import struct
 import pytest
 import uvloop
 
+from gateway.smtp import replies
+from gateway.smtp.limits import Limits
 from tests.gateway.smtp.running import MESSAGE, Client, running_front
 from tests.support.waiting import until
 
@@ -32,18 +34,71 @@ def test_half_closed_client_gets_its_reply(tmp_path, loop_factory):
         assert front.messages.envelopes[0].content == MESSAGE
 
 
-def test_reset_after_the_dot_does_not_stop_the_commit(tmp_path, loop_factory):
+def test_reset_after_the_dot_stops_a_commit_that_has_begun_no_more(tmp_path, loop_factory):
     with running_front(tmp_path, loop_factory=loop_factory) as front:
         front.messages.hold = True
         client = front.connect()
         client.begin()
         client.send(MESSAGE + b".\r\n")
         until(lambda: front.messages.held)
+        assert front.messages.held[0][0].set_running_or_notify_cancel()
         reset(client)
         until(lambda: front.connections == 0)
-        assert not front.messages.held[0][0].cancelled()
         front.messages.commit_held()
         assert front.messages.envelopes[0].content == MESSAGE
+
+
+def test_reset_calls_off_a_commit_that_has_not_begun(tmp_path, loop_factory):
+    with running_front(tmp_path, loop_factory=loop_factory) as front:
+        front.messages.hold = True
+        for _ in range(3):
+            client = front.connect()
+            client.begin()
+            client.send(MESSAGE + b".\r\n")
+            number = len(front.messages.held)
+            until(lambda number=number: len(front.messages.held) > number)
+            reset(client)
+        until(lambda: all(future.cancelled() for future, *_ in front.messages.held))
+        front.messages.commit_held()
+        assert front.messages.stored == []
+
+
+def test_large_content_keeps_its_place_while_it_is_committed_for_nobody(tmp_path, loop_factory):
+    limits = Limits(large_octets=10_000, large_contents=1, large_wait=0.1)
+    large = MESSAGE + (b"y" * 70 + b"\r\n") * 10_000
+    with running_front(tmp_path, loop_factory=loop_factory, limits=limits) as front:
+        front.messages.hold = True
+        client = front.connect()
+        client.begin()
+        client.send(large + b".\r\n")
+        until(lambda: front.messages.held)
+        assert front.messages.held[0][0].set_running_or_notify_cancel()
+        reset(client)
+        until(lambda: front.connections == 0)
+        with front.connect() as second:
+            second.begin()
+            second.send(large)
+            assert second.reply() == replies.NO_PLACE_FOR_LARGE
+        front.messages.commit_held()
+        front.messages.hold = False
+        with front.connect() as third:
+            assert third.mail(large).startswith("250 ")
+
+
+def test_large_content_of_a_commit_that_was_called_off_gives_its_place_back(tmp_path, loop_factory):
+    limits = Limits(large_octets=10_000, large_contents=1, large_wait=5)
+    large = MESSAGE + (b"y" * 70 + b"\r\n") * 10_000
+    with running_front(tmp_path, loop_factory=loop_factory, limits=limits) as front:
+        front.messages.hold = True
+        client = front.connect()
+        client.begin()
+        client.send(large + b".\r\n")
+        until(lambda: front.messages.held)
+        reset(client)
+        until(front.messages.held[0][0].cancelled)
+        front.messages.hold = False
+        with front.connect() as other:
+            assert other.mail(large).startswith("250 ")
 
 
 def test_store_failure_after_the_client_went_away_is_nobodys_traceback(tmp_path, loop_factory):
@@ -53,6 +108,7 @@ def test_store_failure_after_the_client_went_away_is_nobodys_traceback(tmp_path,
         client.begin()
         client.send(MESSAGE + b".\r\n")
         until(lambda: front.messages.held)
+        assert front.messages.held[0][0].set_running_or_notify_cancel()
         reset(client)
         until(lambda: front.connections == 0)
         front.messages.held[0][0].set_exception(RuntimeError("disk"))
