@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.settings import Settings
 
 # With the arguments, which are the ids of the recipients or notifications.
-_COLUMNS = "name,uuid,state,args,received,started,runtime,worker"
+_COLUMNS = "name,uuid,state,args,received,runtime,worker"
 _AUTH = "FLOWER_BASIC_AUTH"
 _AUTH_FILE = "FLOWER_BASIC_AUTH_FILE"
 

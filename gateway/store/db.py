@@ -81,6 +81,10 @@ class Database(ABC):
     def transaction(self) -> AbstractContextManager[object]:
         """A write transaction on the connection of the calling thread, inside `exclusive`."""
 
+    def clock_skew(self) -> float:
+        """How far this machine's clock is ahead of the database's, in seconds; a file has no clock of its own."""
+        return 0.0
+
     @abstractmethod
     def size(self) -> int:
         """Bytes on disk."""

@@ -91,6 +91,13 @@ class PostgresDatabase(Database):
         super().close()
         self.peewee.close_all()
 
+    def clock_skew(self) -> float:
+        with self.read() as sql:
+            sql.value("SELECT 1")  # connects, which takes time
+            before = time.time()
+            theirs = float(sql.value("SELECT extract(epoch FROM clock_timestamp())"))
+            return (before + time.time()) / 2 - theirs
+
     def size(self) -> int:
         with self.read() as sql:
             return int(sql.value("SELECT pg_database_size(current_database())"))

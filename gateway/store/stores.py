@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.logs import get_logger
 from gateway.settings import Settings
 from gateway.store.control import Control
 from gateway.store.db import Database
@@ -15,6 +16,10 @@ from gateway.store.retention import Kept, Retention
 from gateway.store.schema import check_schema
 from gateway.store.sending import Sending
 from gateway.store.suppressions import Suppressions
+
+log = get_logger(__name__)
+
+_TOLERABLE_SKEW = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ def open_stores(settings: Settings) -> Stores:
     db = open_database(settings.database, settings.gate_timeout.total_seconds())
     try:
         check_schema(db)
+        _warn_of_skew(db)
     except BaseException:
         db.close()
         raise
@@ -52,3 +58,10 @@ def open_stores(settings: Settings) -> Stores:
         reports=Reports(db),
         retention=Retention(db, Kept.from_settings(settings)),
     )
+
+
+def _warn_of_skew(db: Database) -> None:
+    """Marks and claims are compared by the clocks of different machines, and last a few seconds only."""
+    skew = db.clock_skew()
+    if abs(skew) > _TOLERABLE_SKEW:
+        log.warning("store.clock_skew", seconds=round(skew, 1), fix="set this machine's clock by NTP")

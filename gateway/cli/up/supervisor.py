@@ -69,6 +69,7 @@ class Supervisor:
             arbiter.stop_controller_and_close_sockets()
             context.destroy(linger=0)
             self._release_signals()
+        self._log.say("Everything has ended; the data is kept.")
         return int(self._forced or any(watcher.killed for watcher in self._watchers))
 
     def _take_signals(self) -> None:

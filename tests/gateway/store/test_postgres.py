@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.settings import Settings
 from gateway.store import postgres as module
@@ -260,3 +261,12 @@ def sweep_as_if_lapsed(stores, lease):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sending, "now_micros", lambda: now_micros() + 3_600_000_000)
         return stores.sending.sweep_lapsed(lease)
+
+
+def test_a_clock_that_differs_from_the_servers_is_told(postgres_stores, monkeypatch):
+    assert abs(postgres_stores.db.clock_skew()) < 1
+    monkeypatch.setattr(module.time, "time", lambda: 0.0)
+    assert postgres_stores.db.clock_skew() < -1_000_000_000
+    with capture_logs() as logs:
+        another(postgres_stores).close()
+    assert [entry["event"] for entry in logs] == ["store.clock_skew"]
