@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Self
+from weakref import WeakValueDictionary
 
 BLOCK = 64 * 1024
 _END = b"\r\n.\r\n"
@@ -15,12 +16,30 @@ class OversizeError(Exception):
     """The client goes on although twice the limit was received: only closing the connection stops it."""
 
 
+class LargePlaces:
+    """The places for large content in memory: so many in all, and fewer for one client, however slowly it sends."""
+
+    def __init__(self, places: int, places_per_client: int) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._places_per_client = places_per_client
+        self._by_client: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, client: str) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
+        """What to acquire, in this order: whoever waits for a place of its own is in nobody's way."""
+        own = self._by_client.get(client)
+        if own is None:
+            own = self._by_client[client] = asyncio.Semaphore(self._places_per_client)
+        return own, self._places
+
+
 class LargePlace:
     """One of the few places for large content in memory; given back at the end of the `with`, if it was taken."""
 
-    def __init__(self, places: asyncio.Semaphore, patience: float) -> None:
+    def __init__(self, places: LargePlaces, client: str, patience: float) -> None:
         self._places = places
+        self._client = client
         self._patience = patience
+        self._acquired: list[asyncio.Semaphore] = []
         self.is_taken = False
         self.waited = 0.0
 
@@ -28,8 +47,8 @@ class LargePlace:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.is_taken:
-            self._places.release()
+        for semaphore in self._acquired:
+            semaphore.release()
 
     async def take(self) -> None:
         """Wait for a place, once. The client is not read from meanwhile. TimeoutError when none became free."""
@@ -37,7 +56,9 @@ class LargePlace:
             return
         started = time.monotonic()
         async with asyncio.timeout(self._patience):
-            await self._places.acquire()
+            for semaphore in self._places.of(self._client):
+                await semaphore.acquire()
+                self._acquired.append(semaphore)
         self.is_taken = True
         self.waited = time.monotonic() - started
 

@@ -22,5 +22,6 @@ class Limits:
     large_octets_per_second: int = 8 * 1024
     large_octets: int = 512 * 1024  # content above this waits for one of the places below
     large_contents: int = 3  # contents of the largest size in memory at once
+    large_contents_per_client: int = 2  # one slow client never keeps out the large mail of all others
     large_wait: float = 120.0
     linger: float = 2.0  # how long the rest of what a refused client sends is read, so that it sees the reply

@@ -22,7 +22,7 @@ from aiosmtpd.smtp import SMTP
 from gateway.logs import get_logger
 from gateway.smtp import commands, policy, replies
 from gateway.smtp.connections import Connections
-from gateway.smtp.data import BLOCK, BlockReader, LargePlace, OversizeError, read_content
+from gateway.smtp.data import BLOCK, BlockReader, LargePlace, LargePlaces, OversizeError, read_content
 from gateway.smtp.handler import Handler, Session, Transaction
 from gateway.smtp.limits import Limits
 from gateway.smtp.replies import RefusedError
@@ -52,7 +52,7 @@ class FrontState:
     trusted_networks: Sequence[IPv4Network | IPv6Network]
     limits: Limits
     connections: Connections
-    large_places: asyncio.Semaphore
+    large_places: LargePlaces
 
 
 class _NoHooks:
@@ -84,6 +84,7 @@ class GatewaySMTP(SMTP):
         self._front = front
         self._limits = front.limits
         self._client = policy.client_address(None)
+        self._client_key = ""
         self._admitted = False
         self._awaits_command = False
         self._draining = False
@@ -99,7 +100,8 @@ class GatewaySMTP(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)  # uvloop's are not instances of it
         self._client = policy.client_address(transport.get_extra_info("peername"))
-        self._admitted = self._front.connections.enter(self, policy.client_key(self._client))
+        self._client_key = policy.client_key(self._client)
+        self._admitted = self._front.connections.enter(self, self._client_key)
         if self._admitted:
             super().connection_made(transport)
             return
@@ -319,7 +321,7 @@ class GatewaySMTP(SMTP):
             raise CloseError(replies.SPOKE_TOO_EARLY)
         await self.push(replies.START_DATA)
         try:
-            with LargePlace(self._front.large_places, self._limits.large_wait) as place:
+            with LargePlace(self._front.large_places, self._client_key, self._limits.large_wait) as place:
                 content = await self._read_content(place)
                 self._deadline = math.inf  # the store has its own patience, and an answer is owed
                 reply = await self._handler.handle_DATA(self.session, self.envelope, content)

@@ -14,6 +14,7 @@ from functools import partial
 from gateway.logs import get_logger
 from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp.connections import Connections
+from gateway.smtp.data import LargePlaces
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, SuppressionStore
 from gateway.smtp.limits import Limits
@@ -64,7 +65,7 @@ class Front:
             trusted_networks=self._settings.trusted_networks,
             limits=self._limits,
             connections=self._connections,
-            large_places=asyncio.Semaphore(self._limits.large_contents),
+            large_places=LargePlaces(self._limits.large_contents, self._limits.large_contents_per_client),
         )
         free_space = FreeSpace(self._settings.data_dir, self._settings.min_free_bytes, self._inspections)
         try:

@@ -119,7 +119,7 @@ def test_the_limits_are_those_of_the_code():
         ),
         (
             f"| contents over {limits.large_octets} octets at once | {limits.large_contents},"
-            f" others wait {limits.large_wait:.0f} s |"
+            f" {limits.large_contents_per_client} of one client, others wait {limits.large_wait:.0f} s |"
         ),
         f"| free disk | {spell_size(settings.min_free_bytes)}, ",
         f"| body of `POST /sns` | {MAX_BODY} octets",

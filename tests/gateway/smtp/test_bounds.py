@@ -99,6 +99,24 @@ def test_large_content_that_finds_no_place_is_for_later(tmp_path):
         assert first.reply().startswith("250 ")
 
 
+def test_one_client_with_large_contents_leaves_a_place_for_another(tmp_path):
+    limits = Limits(large_octets=10_000, large_contents=3, large_contents_per_client=2, large_wait=10)
+    large = MESSAGE + (b"y" * 70 + b"\r\n") * 10_000
+    with running_front(tmp_path, limits=limits) as front:
+        slow = [front.connect() for _ in range(4)]
+        for client in slow:
+            client.begin()
+            client.send(large)
+        with Client(front.port, source="127.0.0.7") as other:
+            other.reply()
+            assert other.mail(large).startswith("250 ")
+        for client in slow:
+            client.send(b".\r\n")
+        for client in slow:
+            assert client.reply().startswith("250 ")
+            client.close()
+
+
 @pytest.mark.parametrize("limits", [Limits(connections=5), Limits(connections_per_client=5)])
 def test_connections_beyond_the_limit_are_told_to_come_later(tmp_path, limits):
     with running_front(tmp_path, limits=limits) as front:

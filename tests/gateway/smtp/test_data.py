@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.smtp.data import BlockReader, LargePlace, OversizeError, read_content
+from gateway.smtp.data import BlockReader, LargePlace, LargePlaces, OversizeError, read_content
 
 PIECES = st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"\n", b"\r", b"\0", b"x" * 40]), max_size=40).map(
     b"".join
@@ -89,16 +89,42 @@ def test_client_that_goes_away_leaves_no_content():
 
 def test_place_is_given_back_only_when_it_was_taken():
     async def run() -> None:
-        places = asyncio.Semaphore(1)
-        with LargePlace(places, 5):
+        places = LargePlaces(1, 1)
+        with LargePlace(places, "a", 5):
             pass
-        with LargePlace(places, 5) as place:
+        with LargePlace(places, "a", 5) as place:
             await place.take()
             await place.take()
-            with pytest.raises(TimeoutError):
-                await LargePlace(places, 0.01).take()
-        assert not places.locked()
-        places.release()
-        places.release()
+            assert await finds_no_place(places, "a")
+            assert await finds_no_place(places, "b")
+        with LargePlace(places, "b", 5) as place:
+            await place.take()
+            assert await finds_no_place(places, "a")
 
     asyncio.run(run())
+
+
+def test_places_of_one_client_are_fewer_than_all():
+    async def run() -> None:
+        places = LargePlaces(3, 2)
+        with LargePlace(places, "a", 5) as first, LargePlace(places, "a", 5) as second:
+            await first.take()
+            await second.take()
+            assert await finds_no_place(places, "a")
+            with LargePlace(places, "b", 5) as other:
+                await other.take()
+                assert await finds_no_place(places, "b")
+        with LargePlace(places, "a", 5) as first, LargePlace(places, "a", 5) as second:
+            await first.take()
+            await second.take()
+
+    asyncio.run(run())
+
+
+async def finds_no_place(places: LargePlaces, client: str) -> bool:
+    with LargePlace(places, client, 0.01) as place:
+        try:
+            await place.take()
+        except TimeoutError:
+            return True
+    return False
