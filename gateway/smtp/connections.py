@@ -29,13 +29,38 @@ class Connection(Protocol):
         """End now."""
 
 
+class _Places:
+    """Places for connections, so many in all and so many for one client."""
+
+    def __init__(self, in_all: int, per_client: int) -> None:
+        self._free = in_all
+        self._per_client = per_client
+        self._taken: Counter[str] = Counter()
+
+    def take(self, client: str) -> bool:
+        if not self._free or self._taken[client] >= self._per_client:
+            return False
+        self._free -= 1
+        self._taken[client] += 1
+        return True
+
+    def give_back(self, client: str) -> None:
+        self._free += 1
+        self._taken[client] -= 1
+        if not self._taken[client]:
+            del self._taken[client]
+
+
 class Connections:
-    """Counts connections, in total and by client. For use on the event loop only."""
+    """Counts connections, in total and by client. For use on the event loop only.
+
+    Strangers have a few places of their own: however many come, they take none of a client that may send.
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._open: dict[Connection, str] = {}
-        self._by_client: Counter[str] = Counter()
+        self._trusted = _Places(limits.connections, limits.connections_per_client)
+        self._strangers = _Places(limits.strangers, limits.strangers_per_client)
+        self._open: dict[Connection, tuple[_Places, str]] = {}
         self._refused = 0
         self._log_again_at = 0.0
 
@@ -45,25 +70,19 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(tuple(self._open))
 
-    def enter(self, connection: Connection, client: str) -> bool:
+    def enter(self, connection: Connection, client: str, *, is_trusted: bool) -> bool:
         """Count the connection in; False when there is no place for it."""
-        if (
-            len(self._open) >= self._limits.connections
-            or self._by_client[client] >= self._limits.connections_per_client
-        ):
+        places = self._trusted if is_trusted else self._strangers
+        if not places.take(client):
             self._refuse(client)
             return False
-        self._open[connection] = client
-        self._by_client[client] += 1
+        self._open[connection] = places, client
         return True
 
     def leave(self, connection: Connection) -> None:
-        client = self._open.pop(connection, None)
-        if client is None:
-            return
-        self._by_client[client] -= 1
-        if not self._by_client[client]:
-            del self._by_client[client]
+        if connection in self._open:
+            places, client = self._open.pop(connection)
+            places.give_back(client)
 
     def in_transaction(self) -> int:
         return sum(connection.in_transaction for connection in self._open)

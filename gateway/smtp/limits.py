@@ -11,12 +11,15 @@ class Limits:
 
     connections: int = 500
     connections_per_client: int = 250  # applications of one host share an address
+    strangers: int = 20  # connections from outside the trusted networks, which have places of their own
+    strangers_per_client: int = 5
     command_octets: int = 2048
     errors: int = 10  # replies to what no honest client says; then 421
     junk_commands: int = 100  # NOOP, RSET and the like between two accepted messages; each further one is an error
     recipients: int = 1000  # RFC 5321 section 4.5.3.1.8 wants at least 100
     recipient_overshoot: int = 1000  # RCPT commands that are answered 452 before the connection is closed
     idle: float = 300.0  # RFC 5321 section 4.5.3.2.7
+    stranger_idle: float = 30.0
     session_without_message: float = 900.0
     data_octets_per_second: int = 500  # on average, after the first `idle` seconds
     large_octets_per_second: int = 8 * 1024

@@ -85,6 +85,8 @@ class GatewaySMTP(SMTP):
         self._limits = front.limits
         self._client = policy.client_address(None)
         self._client_key = ""
+        self._may_relay = False
+        self._idle = front.limits.idle
         self._admitted = False
         self._awaits_command = False
         self._draining = False
@@ -101,7 +103,9 @@ class GatewaySMTP(SMTP):
         self._wire = cast("asyncio.Transport", transport)  # uvloop's are not instances of it
         self._client = policy.client_address(transport.get_extra_info("peername"))
         self._client_key = policy.client_key(self._client)
-        self._admitted = self._front.connections.enter(self, self._client_key)
+        self._may_relay = policy.may_relay(self._client, self._front.trusted_networks)
+        self._idle = self._limits.idle if self._may_relay else self._limits.stranger_idle
+        self._admitted = self._front.connections.enter(self, self._client_key, is_trusted=self._may_relay)
         if self._admitted:
             super().connection_made(transport)
             return
@@ -124,8 +128,7 @@ class GatewaySMTP(SMTP):
         return asyncio.StreamReaderProtocol.eof_received(self)
 
     def _create_session(self) -> Session:
-        may_relay = policy.may_relay(self._client, self._front.trusted_networks)
-        return Session(self.loop, "" if self._client is None else str(self._client), may_relay=may_relay)
+        return Session(self.loop, "" if self._client is None else str(self._client), may_relay=self._may_relay)
 
     def _set_rset_state(self) -> None:
         self.envelope = Transaction()
@@ -149,14 +152,14 @@ class GatewaySMTP(SMTP):
         self._writer.close()
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        self._deadline = self.loop.time() + (duration or self._limits.idle)
+        self._deadline = self.loop.time() + (duration or self._idle)
         if self._timeout_handle is None:
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
         now = self.loop.time()
         if now < self._deadline:
-            self._timeout_handle = self.loop.call_at(min(self._deadline, now + self._limits.idle), self._timeout_cb)
+            self._timeout_handle = self.loop.call_at(min(self._deadline, now + self._idle), self._timeout_cb)
             return
         if not self._writer.is_closing():
             log.info("smtp.timeout", client=self.session.client_address)
@@ -340,8 +343,8 @@ class GatewaySMTP(SMTP):
                 self._deadline = math.inf
                 await place.take()
             rate = self._limits.large_octets_per_second if place.is_taken else self._limits.data_octets_per_second
-            allowed = self._limits.idle + place.waited + received / rate
-            self._deadline = min(self.loop.time() + self._limits.idle, started + allowed)
+            allowed = self._idle + place.waited + received / rate
+            self._deadline = min(self.loop.time() + self._idle, started + allowed)
 
         try:
             content = await read_content(self._reader, self._front.max_message_bytes, progress)

@@ -111,7 +111,8 @@ def test_the_limits_are_those_of_the_code():
         f"| command line | {limits.command_octets} octets |",
         f"| errors before `421 4.7.0` | {limits.errors} |",
         f"| NOOP, RSET and the like between two messages | {limits.junk_commands}, ",
-        f"| silence | {limits.idle:.0f} s |",
+        f"outside the trusted networks | {limits.strangers}, {limits.strangers_per_client} of one client",
+        f"| silence | {limits.idle:.0f} s, from outside the trusted networks {limits.stranger_idle:.0f} s |",
         f"| session without a message | {limits.session_without_message:.0f} s |",
         (
             f"| slow DATA | {limits.data_octets_per_second} octets/s on average after {limits.idle:.0f} s;"

@@ -6,6 +6,7 @@ import socket
 import threading
 import tracemalloc
 from contextlib import suppress
+from ipaddress import ip_network
 
 import pytest
 
@@ -140,3 +141,33 @@ def test_flood_of_one_client_leaves_places_for_another(tmp_path):
         for connection in flood:
             connection.close()
         until(lambda: front.connections == 0)
+
+
+def test_strangers_never_take_the_places_of_trusted_clients(tmp_path):
+    limits = Limits(connections=3, connections_per_client=3, strangers=6, strangers_per_client=2)
+    trusted = (ip_network("127.0.0.1"),)
+    with running_front(tmp_path, limits=limits, trusted_networks=trusted) as front:
+        strangers = [Client(front.port, f"127.0.1.{host}") for host in range(6) for _ in range(2)]
+        greetings = [stranger.reply() for stranger in strangers]
+        assert [greeting[:3] for greeting in greetings] == ["220"] * 6 + ["421"] * 6
+        clients = [front.connect() for _ in range(3)]
+        assert clients[2].mail(MESSAGE).startswith("250 ")
+        with Client(front.port) as late:
+            assert late.replies() == [replies.TOO_MANY_CONNECTIONS]
+        for client in strangers + clients:
+            client.close()
+        until(lambda: front.connections == 0)
+
+
+def test_one_stranger_leaves_places_for_other_strangers(tmp_path):
+    limits = Limits(strangers=4, strangers_per_client=3)
+    with running_front(tmp_path, limits=limits, trusted_networks=()) as front:
+        flood = [Client(front.port, "127.0.0.7") for _ in range(10)]
+        assert [client.reply()[:3] for client in flood] == ["220"] * 3 + ["421"] * 7
+        with Client(front.port, "127.0.0.8") as other:
+            assert other.reply().startswith("220 ")
+        for client in flood:
+            client.close()
+        until(lambda: front.connections == 0)
+        with Client(front.port, "127.0.0.7") as again:
+            assert again.reply().startswith("220 ")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 
 import pytest
 
@@ -148,6 +149,16 @@ class TestTimeLimits:
     def test_idle_client_is_told_and_left(self, tmp_path):
         with running_front(tmp_path, limits=Limits(idle=0.2)) as front, front.connect() as client:
             assert client.replies() == [replies.IDLE_TOO_LONG]
+
+    def test_stranger_is_left_sooner_than_a_trusted_client(self, tmp_path):
+        limits = Limits(idle=20, stranger_idle=0.2)
+        values = {"limits": limits, "trusted_networks": (ip_network("127.0.0.1"),)}
+        with running_front(tmp_path, **values) as front, front.connect() as client:
+            with Client(front.port, source="127.0.0.7") as stranger:
+                assert stranger.reply().startswith("220 ")
+                assert stranger.say(b"EHLO c").startswith("250-")
+                assert stranger.replies() == [replies.IDLE_TOO_LONG]
+            assert client.say(b"NOOP") == replies.OK
 
     def test_client_idle_in_its_content_is_told_and_left(self, tmp_path):
         with running_front(tmp_path, limits=Limits(idle=0.3)) as front, front.connect() as client:
