@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -224,9 +225,6 @@ BROKEN = {
     "a bounce of a blank": json.dumps(
         ses.event("Bounce", bounce=ses.bounce(bouncedRecipients=[{"emailAddress": " "}]))
     ),
-    "a bounce of comments in comments": json.dumps(
-        ses.event("Bounce", bounce=ses.bounce(bouncedRecipients=[{"emailAddress": "(" * 50_000}]))
-    ),
     "a bounce type of tomorrow": json.dumps(ses.event("Bounce", bounce=ses.bounce("Eternal"))),
     "a delivery to a number": json.dumps(ses.event("Delivery", delivery=ses.delivery(recipients=[1]))),
 }
@@ -236,6 +234,13 @@ BROKEN = {
 def test_what_is_no_event_is_left_visible_with_one_sentence(message):
     with pytest.raises(UnknownEventError, match=r"^[A-Z][^\n]*\.$"):
         parse_event(message)
+
+
+def test_an_address_of_comments_in_comments_ends_no_worker():
+    """Python's parser recursed into them up to 3.12: then it is no event. Later ones read an address."""
+    event = ses.event("Bounce", bounce=ses.bounce(bouncedRecipients=[{"emailAddress": "(" * 50_000}]))
+    with suppress(UnknownEventError):
+        parse_event(json.dumps(event))
 
 
 def test_the_destination_never_stands_in_for_missing_recipients():
