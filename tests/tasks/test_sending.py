@@ -113,7 +113,9 @@ def test_what_becomes_of_each_kind_of_failure(stores, ses, sender, error, become
     assert outcomes(stores) == [(outcome, str(error))]
 
 
-@pytest.mark.parametrize(("before", "least", "most"), [(0, 1.6, 2.4), (1, 3.2, 4.8), (11, 2880, 4320), (50, 2880, 4320)])
+@pytest.mark.parametrize(
+    ("before", "least", "most"), [(0, 1.6, 2.4), (1, 3.2, 4.8), (11, 2880, 4320), (50, 2880, 4320)]
+)
 def test_what_was_not_accepted_waits_longer_each_time(stores, ses, sender, before, least, most):
     (id_,) = marked(stores)
     change(stores, "UPDATE recipients SET attempts = ?", before)
