@@ -20,6 +20,7 @@ class Limits:
     recipient_overshoot: int = 1000  # RCPT commands that are answered 452 before the connection is closed
     idle: float = 300.0  # RFC 5321 section 4.5.3.2.7
     stranger_idle: float = 30.0
+    farewell: float = 1.0  # after its last reply, when the front is to end
     session_without_message: float = 900.0
     data_octets_per_second: int = 500  # on average, after the first `idle` seconds
     large_octets_per_second: int = 8 * 1024

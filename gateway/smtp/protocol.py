@@ -90,6 +90,7 @@ class GatewaySMTP(SMTP):
         self._admitted = False
         self._awaits_command = False
         self._draining = False
+        self._replied_at = 0.0
         self._errors = 0
         self._junk = 0
         self._deadline = 0.0
@@ -141,7 +142,19 @@ class GatewaySMTP(SMTP):
 
     def drain(self) -> None:
         self._draining = True
-        if self._awaits_command and not self.in_transaction:
+        self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
+        """Close an idle session while draining, but leave who has just been answered the time to say QUIT.
+
+        To a client that reads 421 as the reply to its QUIT, the message that was accepted before looks like a failure.
+        """
+        if not self._awaits_command or self.in_transaction or self._writer.is_closing():
+            return
+        farewell_at = self._replied_at + self._limits.farewell
+        if self.loop.time() < farewell_at:
+            self.loop.call_at(farewell_at, self._end_when_idle)
+        else:
             self._say_and_close(replies.SHUTTING_DOWN)
 
     def abort(self) -> None:
@@ -172,6 +185,7 @@ class GatewaySMTP(SMTP):
     async def push(self, status: str | bytes) -> None:
         """Send a reply; ConnectionError when the client is gone."""
         self._writer.write(_line(status) if isinstance(status, str) else status + b"\r\n")
+        self._replied_at = self.loop.time()
         await self._writer.drain()
 
     async def handle_exception(self, error: Exception) -> str:
@@ -210,19 +224,22 @@ class GatewaySMTP(SMTP):
 
     async def _read_command(self) -> bytes | None:
         """The next line, or None when the client will send no more."""
-        if self._draining and not self.in_transaction:
-            raise CloseError(replies.SHUTTING_DOWN)
         if self._writer.is_closing():
             return None
         self._awaits_command = True
+        if self._draining:
+            self._end_when_idle()
         try:
-            return await self._reader.readuntil(b"\n")
+            line = await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError:
             return None
         except asyncio.LimitOverrunError:
             raise CloseError(replies.COMMAND_TOO_LONG) from None
         finally:
             self._awaits_command = False
+        if self._draining and not self.in_transaction and line.strip().upper() != b"QUIT":
+            raise CloseError(replies.SHUTTING_DOWN)
+        return line
 
     async def _execute(self, line: bytes) -> None:
         if self.loop.time() - self._last_message_at > self._limits.session_without_message:

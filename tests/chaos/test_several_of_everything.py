@@ -62,6 +62,7 @@ class Client(threading.Thread):
     def _send(self, address: str) -> None:
         ledger, final = self._ledger, False
         try:
+            # As an application does it: an error at QUIT, too, makes it believe that the mail was not taken.
             with smtplib.SMTP("127.0.0.1", self._port, timeout=60) as client:
                 client.ehlo("client.example.com")
                 replies = [client.mail("app@example.com"), client.rcpt(address)]

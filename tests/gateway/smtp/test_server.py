@@ -59,6 +59,27 @@ class TestDraining:
         drained.result(20)
         assert len(front.messages.stored) == 1
 
+    def test_who_was_just_answered_may_still_say_quit(self, front):
+        """smtplib takes a 421 in reply to QUIT for a failure of the message that was accepted before."""
+        with front.connect() as client:
+            front.messages.hold = True
+            client.begin()
+            client.send(MESSAGE + b".\r\n")
+            until(lambda: front.messages.held)
+            drained = front.drain()
+            front.messages.commit_held()
+            assert client.reply().startswith("250 2.0.0")
+            assert client.say(b"QUIT").startswith("221 ")
+        drained.result(20)
+
+    def test_but_no_new_transaction_is_begun(self, front):
+        with front.connect() as client:
+            client.say(b"EHLO c")
+            drained = front.drain()
+            until(lambda: refused(front.port))
+            assert client.say(b"MAIL FROM:<a@b.test>") == replies.SHUTTING_DOWN
+        drained.result(20)
+
     def test_commit_under_way_is_answered(self, front):
         with front.connect() as client:
             front.messages.hold = True
