@@ -92,8 +92,8 @@ def require_stamp(database: Database, wanted: Stamp) -> None:
             " use --sandbox, or another SESGATE_DATA_DIR."
         )
     raise StoreError(
-        "This data belongs to a real AWS account, and the environment points at the simulated one;"
-        " unset AWS_ENDPOINT_URL, or use another SESGATE_DATA_DIR."
+        "This data belongs to a real AWS account and takes no part in a simulation;"
+        " leave out --sandbox and AWS_ENDPOINT_URL, or use another SESGATE_DATA_DIR."
     )
 
 

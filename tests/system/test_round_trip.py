@@ -89,9 +89,10 @@ def test_a_second_up_and_a_plain_up_refuse_with_one_sentence(installation: Insta
     assert second.returncode == 1
     assert len(second.stderr.strip().splitlines()) == 1, second.stderr
     plain = installation.cli("up")
-    assert plain.returncode != 0
+    assert plain.returncode == 1
     assert len(plain.stderr.strip().splitlines()) == 1, plain.stderr
-    assert "Traceback" not in plain.stderr
+    assert "accepted for the simulated AWS" in plain.stderr
+    assert "--sandbox" in plain.stderr
 
 
 def test_a_shell_can_be_pointed_at_the_running_sandbox(installation: Installation) -> None:

@@ -17,13 +17,13 @@ from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
 from gateway.cli.up.children import Child, child_environ, plan
 from gateway.cli.up.log import Log
-from gateway.cli.up.preflight import addresses, check_addresses, check_aws
+from gateway.cli.up.preflight import addresses, check_addresses, check_aws, check_stamp
 from gateway.cli.up.readiness import PATIENCE, probes, wait_until_ready
 from gateway.cli.up.redis import OwnRedis, own_redis
 from gateway.cli.up.supervisor import Supervisor
 from gateway.sandbox.environment import child_environment
 from gateway.settings import Settings
-from gateway.store.schema import migrate, stamp_of_environment
+from gateway.store.schema import Stamp, migrate, stamp_of_environment
 
 
 @click.command(epilog=example("sesgate up --sandbox"))
@@ -35,13 +35,15 @@ def command(sandbox: bool) -> None:
     what was accepted is finished or stays in the database for the next start. The second ends everything at once.
     """
     settings = load_settings()
+    stamp: Stamp = "sandbox" if sandbox else stamp_of_environment(os.environ)
+    check_stamp(settings, stamp)
     if not sandbox:
         check_aws(settings, os.environ)
     prepare(settings.data_dir)
     with locked(settings.data_dir):
         check_addresses(addresses(settings, sandbox=sandbox))
         with own_redis(settings, os.environ.get("PATH")) as redis:
-            migrate(settings.database, "sandbox" if sandbox else stamp_of_environment(os.environ))
+            migrate(settings.database, stamp)
             sys.exit(asyncio.run(_Up(settings, sandbox, redis, os.environ).run()))
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Mapping
+from contextlib import closing, suppress
 
 from gateway.cli.errors import CommandError, UsageError
 from gateway.settings import HostPort, Settings
+from gateway.store.db import Database
+from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.opening import open_database
+from gateway.store.schema import Stamp, require_stamp
 
 
 def check_aws(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -19,6 +24,24 @@ def check_aws(settings: Settings, environ: Mapping[str, str]) -> None:
             "SESGATE_SES_CONFIGURATION_SET is not set, so SES would report nothing of what becomes of the mail;"
             " set it, or SESGATE_FEEDBACK=identity, or use --sandbox to try without AWS."
         )
+
+
+def check_stamp(settings: Settings, wanted: Stamp) -> None:
+    """StoreError when the data is there already and belongs to the other AWS; what is not there is made by `migrate`.
+
+    It comes first: who forgot --sandbox need not be asked for a region.
+    """
+    with suppress(StoreUnavailableError), closing(_database(settings)) as database:
+        if database.exists:
+            require_stamp(database, wanted)
+
+
+def _database(settings: Settings) -> Database:
+    try:
+        return open_database(settings.database, settings.gate_timeout.total_seconds())
+    except StoreError as error:
+        # There is no directory for it yet, or the URL is of no use: `migrate` makes the one and tells the other.
+        raise StoreUnavailableError(str(error)) from None
 
 
 def addresses(settings: Settings, *, sandbox: bool) -> tuple[tuple[str, HostPort], ...]:
