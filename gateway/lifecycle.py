@@ -41,7 +41,8 @@ class Happening(StrEnum):
     REFUSE = "SES refuses it for good"
     EXPIRE = "it is too old"
     HOLD = "it is set aside"
-    RESUME = "it may go on"
+    RESEND = "no evidence came, and it is sent again"
+    RETRY = "an operator sends it again"
     CANCEL = "an operator cancels it"
 
     SEND = "SES accepts it"
@@ -75,20 +76,23 @@ FINAL_WITH_AGE = (Status.SENT, Status.DELAYED, Status.SOFT_BOUNCED)
 _STEPS: dict[tuple[Status, Happening], Status] = {
     (Status.QUEUED, Happening.CLAIM): Status.SENDING,
     (Status.QUEUED, Happening.EXPIRE): Status.EXPIRED,
-    (Status.QUEUED, Happening.HOLD): Status.HELD,
     (Status.QUEUED, Happening.CANCEL): Status.CANCELLED,
     (Status.SENDING, Happening.RELEASE): Status.QUEUED,
     (Status.SENDING, Happening.LOSE_SIGHT): Status.AMBIGUOUS,
     (Status.SENDING, Happening.SUPPRESS): Status.SUPPRESSED,
     (Status.SENDING, Happening.REFUSE): Status.FAILED,
+    (Status.SENDING, Happening.HOLD): Status.HELD,
     # An answer of SES that comes after the claim has lapsed still counts.
     (Status.AMBIGUOUS, Happening.RELEASE): Status.QUEUED,
     (Status.AMBIGUOUS, Happening.REFUSE): Status.FAILED,
     (Status.AMBIGUOUS, Happening.HOLD): Status.HELD,
+    (Status.AMBIGUOUS, Happening.RESEND): Status.QUEUED,
     (Status.AMBIGUOUS, Happening.EXPIRE): Status.EXPIRED,
-    (Status.HELD, Happening.RESUME): Status.QUEUED,
+    (Status.AMBIGUOUS, Happening.CANCEL): Status.CANCELLED,
     (Status.HELD, Happening.EXPIRE): Status.EXPIRED,
     (Status.HELD, Happening.CANCEL): Status.CANCELLED,
+    # A person may send again what SES does not have, as far as we know.
+    **{(status, Happening.RETRY): Status.QUEUED for status in (Status.AMBIGUOUS, Status.HELD, *ENDED_BEFORE_SES)},
 }
 
 

@@ -45,19 +45,26 @@ STATUS_OF = {
 STEPS = {
     (Status.QUEUED, Happening.CLAIM): Status.SENDING,
     (Status.QUEUED, Happening.EXPIRE): Status.EXPIRED,
-    (Status.QUEUED, Happening.HOLD): Status.HELD,
     (Status.QUEUED, Happening.CANCEL): Status.CANCELLED,
     (Status.SENDING, Happening.RELEASE): Status.QUEUED,
     (Status.SENDING, Happening.LOSE_SIGHT): Status.AMBIGUOUS,
     (Status.SENDING, Happening.SUPPRESS): Status.SUPPRESSED,
     (Status.SENDING, Happening.REFUSE): Status.FAILED,
+    (Status.SENDING, Happening.HOLD): Status.HELD,
     (Status.AMBIGUOUS, Happening.RELEASE): Status.QUEUED,
     (Status.AMBIGUOUS, Happening.REFUSE): Status.FAILED,
     (Status.AMBIGUOUS, Happening.HOLD): Status.HELD,
     (Status.AMBIGUOUS, Happening.EXPIRE): Status.EXPIRED,
-    (Status.HELD, Happening.RESUME): Status.QUEUED,
+    (Status.AMBIGUOUS, Happening.RESEND): Status.QUEUED,
+    (Status.AMBIGUOUS, Happening.RETRY): Status.QUEUED,
+    (Status.AMBIGUOUS, Happening.CANCEL): Status.CANCELLED,
     (Status.HELD, Happening.EXPIRE): Status.EXPIRED,
+    (Status.HELD, Happening.RETRY): Status.QUEUED,
     (Status.HELD, Happening.CANCEL): Status.CANCELLED,
+    (Status.SUPPRESSED, Happening.RETRY): Status.QUEUED,
+    (Status.FAILED, Happening.RETRY): Status.QUEUED,
+    (Status.EXPIRED, Happening.RETRY): Status.QUEUED,
+    (Status.CANCELLED, Happening.RETRY): Status.QUEUED,
 }
 
 
