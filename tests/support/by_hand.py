@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,16 +19,35 @@ from tests.support.redis import Redis
 from tests.support.sandbox import Sandbox, free_port
 from tests.support.waiting import until
 
+ROOT = Path(__file__).resolve().parents[2]
 CELERY = (sys.executable, "-m", "celery", "-A", "tasks")
 SESGATE = (sys.executable, "-m", "gateway.cli")
+_START_SECONDS = 60
+
+
+@dataclass
+class Program:
+    """A program that was started, and how to start it again."""
+
+    argv: tuple[str, ...]
+    settings: Mapping[str, str]
+    is_ready: Callable[[], bool]
+    what: str
+    log_begins: int = field(default=0)
+    process: subprocess.Popen[bytes] | None = field(default=None)
 
 
 class ByHand:
-    """A Redis, a simulated AWS, and whatever programs a test starts over one database."""
+    """A Redis, a simulated AWS, and whatever programs a test starts over one database.
 
-    def __init__(self, directory: Path, database_url: str = "", **settings: str) -> None:
+    With a `mutant` the front and the workers have that defect built in (`tests.chaos.mutants`).
+    """
+
+    def __init__(self, directory: Path, database_url: str = "", *, mutant: str | None = None, **settings: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self.database_url = database_url
+        self.mutant = mutant
         self.smtp_port, self.webhook_port, self.flower_port = free_port(), free_port(), free_port()
         self.ports: dict[str, int] = {}  # of the programs that have one of their own
         self.redis = Redis()
@@ -41,7 +63,8 @@ class ByHand:
             **({"SESGATE_DATABASE_URL": database_url} if database_url else {}),
             **settings,
         }
-        self._programs: dict[str, tuple[tuple[str, ...], subprocess.Popen[bytes]]] = {}
+        self._programs: dict[str, Program] = {}
+        self._wait = True
 
     def __enter__(self) -> Self:
         self.redis.__enter__()
@@ -50,7 +73,7 @@ class ByHand:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self._programs):
+        for name in self.running():
             self.kill(name)
         self.sandbox.__exit__()
         self.redis.__exit__()
@@ -69,17 +92,24 @@ class ByHand:
         return done.stdout
 
     def log(self, name: str) -> str:
+        """All that a program wrote, over all its starts."""
         return (self.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
+    # Starting
+
     def smtp(self, name: str = "smtp") -> None:
-        self._start(name, (*SESGATE, "smtp"))
-        until(lambda: "smtp.listening" in self.log(name), what=f"{name} listens")
+        self._start(name, (*SESGATE, "smtp"), lambda: "smtp.listening" in self._new_log(name), "listens")
 
     def webhook(self, name: str = "webhook", port: int | None = None) -> None:
         """On a port of its own it is a second endpoint, which has to be subscribed: see `subscribe`."""
         port = port or self.webhook_port
-        self._start(name, (*SESGATE, "webhook"), SESGATE_WEBHOOK_LISTEN=f"127.0.0.1:{port}")
-        until(lambda: self._answers(port, "/readyz"), what=f"{name} answers")
+        self._start(
+            name,
+            (*SESGATE, "webhook"),
+            lambda: self._answers(port, "/readyz"),
+            "answers",
+            SESGATE_WEBHOOK_LISTEN=f"127.0.0.1:{port}",
+        )
 
     def subscribe(self, port: int) -> None:
         """Have the notifications delivered to a webhook on that port, too."""
@@ -94,33 +124,102 @@ class ByHand:
 
     def worker(self, name: str = "worker", *options: str) -> None:
         self._start(
-            name, (*CELERY, "worker", *(options or ("-P", "threads")), "-n", f"{name}@%h", "--loglevel", "INFO")
+            name,
+            (*CELERY, "worker", *(options or ("-P", "threads")), "-n", f"{name}@%h", "--loglevel", "INFO"),
+            lambda: " ready." in self._new_log(name),
+            "is ready",
         )
-        until(lambda: " ready." in self.log(name), what=f"{name} is ready")
 
     def flower(self) -> None:
-        self._start("flower", (*CELERY, "flower"))
-        until(lambda: self._answers(self.flower_port, "/healthcheck"), what="Flower answers")
+        self._start("flower", (*CELERY, "flower"), lambda: self._answers(self.flower_port, "/healthcheck"), "answers")
 
-    def _start(self, name: str, argv: tuple[str, ...], **settings: str) -> None:
-        environ = self.environ | settings
-        with (self.directory / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is started inside starts side by side, and all of it is ready at the end."""
+        before, self._wait = set(self.running()), False
+        try:
+            yield
+        finally:
+            self._wait = True
+        for name in self.running():
+            if name not in before:
+                self.wait_until_ready(name)
+
+    def again(self, name: str) -> None:
+        """Start a program that has ended once more, exactly as it was started before."""
+        program = self._programs[name]
+        assert program.process is None, f"{name} runs"
+        self._launch(name, program)
+
+    def wait_until_ready(self, name: str) -> None:
+        program = self._programs[name]
+        until(program.is_ready, seconds=_START_SECONDS, what=f"{name} {program.what}")
+
+    def _start(
+        self, name: str, argv: tuple[str, ...], is_ready: Callable[[], bool], what: str, **settings: str
+    ) -> None:
+        self._launch(name, Program(argv, settings, is_ready, what))
+
+    def _launch(self, name: str, program: Program) -> None:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            program.log_begins = log.tell()
+            program.process = subprocess.Popen(
+                self._mutated(program.argv),
+                cwd=ROOT,
+                env=self.environ | program.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-        self._programs[name] = (argv, process)
+        self._programs[name] = program
+        if self._wait:
+            self.wait_until_ready(name)
+
+    def _mutated(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """The webhook replaces its process by another program, and no mutant is about it."""
+        if self.mutant is None or "webhook" in argv:
+            return argv
+        return (sys.executable, "-m", "tests.chaos.mutants", self.mutant, "--", *argv)
+
+    def _new_log(self, name: str) -> str:
+        with (self.directory / f"{name}.log").open("rb") as log:
+            log.seek(self._programs[name].log_begins)
+            return log.read().decode(errors="replace")
+
+    # Ending
+
+    def running(self) -> list[str]:
+        return [name for name, program in self._programs.items() if program.process is not None]
+
+    def pid(self, name: str) -> int:
+        """Of a running program; it leads a process group of the same number."""
+        process = self._programs[name].process
+        assert process is not None, f"{name} does not run"
+        return process.pid
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a program that was started, and neither stopped nor killed through here, has ended by itself."""
+        process = self._programs[name].process
+        return process is not None and process.poll() is not None
 
     def stop(self, name: str) -> int:
         """SIGTERM, and the exit code."""
-        _, process = self._programs.pop(name)
+        process = self._taken(name)
         process.terminate()
         return process.wait(timeout=60)
 
     def kill(self, name: str) -> None:
         """`kill -9` of the program and all that it started."""
-        _, process = self._programs.pop(name)
+        process = self._taken(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def _taken(self, name: str) -> subprocess.Popen[bytes]:
+        program = self._programs[name]
+        process, program.process = program.process, None
+        assert process is not None, f"{name} does not run"
+        return process
 
     @staticmethod
     def _answers(port: int, path: str) -> bool:

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from botocore.config import Config
 
 from gateway.sandbox import names
 from gateway.sandbox.environment import child_environment
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 _PROGRAM = """
@@ -30,12 +30,6 @@ from gateway.sandbox.server import serve
 host, port, directory, webhook_url = json.loads(sys.argv[1])
 serve(SandboxConfig(host, port, Path(directory), webhook_url))
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Sandbox:

@@ -56,11 +56,11 @@ def test_the_default_pool_survives_killed_children(by_hand: ByHand) -> None:
     by_hand.smtp()
     by_hand.webhook()
     by_hand.worker("worker", "-c", "2")
-    _, process = by_hand._programs["worker"]
+    worker = psutil.Process(by_hand.pid("worker"))
     for number in range(10):
         for part in range(4):
             send(by_hand, f"success+n{number}p{part}@simulator.amazonses.com")
-        children = [child for child in psutil.Process(process.pid).children() if child.status() != "zombie"]
+        children = [child for child in worker.children() if child.status() != "zombie"]
         if children:
             children[number % len(children)].kill()
 

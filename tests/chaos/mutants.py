@@ -1,0 +1,127 @@
+"""Broken builds: each takes one safeguard away, and the rig must see it.
+
+    python -m tests.chaos.mutants no-sweep -- python -m celery -A tasks worker
+
+patches the program from outside and then runs it. There is no such switch in the product.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def wal_normal() -> None:
+    """COMMIT answers before the write-ahead log is on the disk: a power cut takes acknowledged mail along."""
+    from gateway.store import sqlite  # noqa: PLC0415 - only what the mutant is about is imported
+
+    sqlite._PRAGMAS = tuple((name, "normal" if name == "synchronous" else value) for name, value in sqlite._PRAGMAS)
+
+
+def boto_retries() -> None:
+    """botocore tries again by itself, as it does by default: one lost answer becomes several mails."""
+    from botocore.config import Config  # noqa: PLC0415
+
+    from tasks import ses  # noqa: PLC0415
+
+    def with_defaults(**options: Any) -> Config:
+        return Config(**{name: value for name, value in options.items() if name != "retries"})
+
+    ses.Config = with_defaults  # type: ignore[assignment,misc] # that is the defect
+
+
+def no_shield() -> None:
+    """The front gives up on a slow store without calling the commit off: it answers 451, and the mail is sent."""
+    import asyncio  # noqa: PLC0415
+
+    from gateway.smtp import replies  # noqa: PLC0415
+    from gateway.smtp.handler import Handler  # noqa: PLC0415
+    from gateway.store.errors import StoreUnavailableError  # noqa: PLC0415
+
+    async def commit(self: Any, envelope: Any, facts: Any) -> str:
+        outcome = asyncio.wrap_future(self._messages.submit(envelope, facts))
+        try:
+            async with asyncio.timeout(self._options.patience):
+                return replies.queued(await asyncio.shield(outcome))
+        except TimeoutError:
+            raise StoreUnavailableError("The store is slow.") from None
+
+    Handler._commit = commit  # type: ignore[method-assign] # that is the defect
+
+
+def no_sweep() -> None:
+    """What a worker had claimed when it was killed is never given back."""
+    from gateway.store.sending import Sending  # noqa: PLC0415
+
+    Sending.sweep_lapsed = lambda *_, **__: (0, 0)  # type: ignore[method-assign] # that is the defect
+
+
+def claim_without_compare() -> None:
+    """Whoever asks for a recipient gets it, in whatever status it is."""
+    from gateway.store import sending  # noqa: PLC0415
+    from gateway.store.times import now_micros  # noqa: PLC0415
+
+    def claim(self: Any, recipient_id: int) -> Any:
+        def work(sql: Any) -> Any:
+            now = now_micros()
+            sql.run(
+                "UPDATE recipients SET status = 'SENDING', attempt_id = ?, claimed_until = ?, dispatched_until = NULL,"
+                " changed_at = ? WHERE id = ?",
+                (secrets.token_hex(16), now + self._dispatch_timeout, now, recipient_id),
+            )
+            return sending._claim(sql, recipient_id)
+
+        return self._db.write(work)
+
+    sending.Sending.claim = claim  # type: ignore[method-assign] # that is the defect
+
+
+def stock_data() -> None:
+    """aiosmtpd reads the content, and what it hands over is accepted as it is: bare CR, LF and NUL reach SES."""
+    from aiosmtpd.smtp import SMTP  # noqa: PLC0415
+
+    from gateway.content import ContentFacts  # noqa: PLC0415
+    from gateway.smtp import handler  # noqa: PLC0415
+    from gateway.smtp.protocol import GatewaySMTP  # noqa: PLC0415
+
+    async def hook(server: Any, session: Any, transaction: Any) -> str:
+        content = bytes(transaction.content)
+        facts = ContentFacts("", "", None, len(content))
+        return str(await server._handler._commit(handler._frozen(session, transaction, content), facts))
+
+    async def smtp_data(self: Any, arg: str) -> None:
+        self.envelope.rcpt_tos = list(self.envelope.forward_paths)
+        self._handle_hooks = {"DATA": hook}
+        await SMTP.smtp_DATA(self, arg)
+
+    GatewaySMTP.smtp_DATA = smtp_data  # type: ignore[method-assign] # that is the defect
+    GatewaySMTP._set_post_data_state = GatewaySMTP._set_rset_state
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    "wal-normal": wal_normal,
+    "boto-retries": boto_retries,
+    "no-shield": no_shield,
+    "no-sweep": no_sweep,
+    "claim-without-compare": claim_without_compare,
+    "stock-data": stock_data,
+}
+
+
+def main(arguments: list[str]) -> None:
+    name, dashes, *program = arguments
+    if dashes != "--" or name not in MUTANTS:
+        raise SystemExit(f"usage: python -m tests.chaos.mutants {'|'.join(MUTANTS)} -- python -m MODULE ARGUMENTS")
+    if os.path.basename(program[0]).startswith("python") and program[1] == "-m":  # noqa: PTH119 - no file is meant
+        program = program[2:]
+    MUTANTS[name]()
+    sys.argv = program
+    runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
