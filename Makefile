@@ -16,8 +16,8 @@ help: ## List the targets
 run: $(INSTALLED) ## Install and run everything here, against the simulated AWS (Ctrl-C drains)
 	@exec $(BIN)/sesgate up --sandbox
 
-test: $(INSTALLED) ## Install and run the tests; PYTEST_ARGS="-k smtp" runs some of them
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(INSTALLED) ## Install and run the tests on all cores; PYTEST_ARGS="-k smtp" runs some of them
+	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/ruff check

@@ -20,6 +20,7 @@ from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp import replies, server
 from gateway.smtp.server import Front, ListenError
 from tests.gateway.smtp.running import HOST, MESSAGE, Client, MessageDouble, SuppressionDouble, running_front
+from tests.support.ports import free_port
 from tests.support.stores import sqlite_settings, sqlite_stores
 from tests.support.waiting import until
 
@@ -279,12 +280,6 @@ def start_program(directory: Path, port: int) -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def greeted(port: int, process: subprocess.Popen[str]) -> Client | None:
