@@ -59,6 +59,6 @@ def verdict(rates: Rates, limits: Limits, window: str) -> str | None:
     return None
 
 
-def counts(address_key: str) -> bool:
+def is_counted(address_key: str) -> bool:
     """Whether mail to that address says anything about a sender: the mailbox simulator's never does."""
     return not address_key.endswith(_SIMULATOR)

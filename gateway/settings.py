@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -86,6 +87,18 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
+def parse_share(text: str) -> float:
+    """Read a part of one, `0.04` or `4%`; ValueError otherwise."""
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is no part of all; write 0.04 or 4% (1 or 100% is never exceeded)")
+    return share
+
+
 def parse_host_port(text: str) -> HostPort:
     """Read `127.0.0.1:2525` or `[::1]:2525`; ValueError otherwise."""
     host, colon, port = text.strip().rpartition(":")
@@ -148,6 +161,7 @@ def _from_text(parse: Any) -> BeforeValidator:
 
 Duration = Annotated[timedelta, _from_text(parse_duration), AfterValidator(_within_reason)]
 Size = Annotated[int, _from_text(parse_size), Field(ge=0)]
+Share = Annotated[float, _from_text(parse_share), Field(gt=0, le=1, allow_inf_nan=False)]
 Address = Annotated[HostPort, _from_text(parse_host_port)]
 Listeners = Annotated[tuple[Listener, ...], _from_text(parse_listeners)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
@@ -177,6 +191,12 @@ class Settings(BaseSettings):
     sns_topic_arns: TopicArns = ()
     ses_configuration_set: Annotated[str | None, AfterValidator(_configuration_set)] = None
     feedback: Literal["configuration-set", "identity"] = "configuration-set"
+
+    ambiguous: Literal["resend", "hold"] = "resend"
+    ambiguous_wait: Duration = timedelta(minutes=15)
+    hold_bounce_rate: Share = 0.04
+    hold_complaint_rate: Share = 0.0008
+    hold_min_sends: int = Field(default=1000, ge=1)
 
     max_age: Duration = timedelta(days=4)
     rate_factor: float = Field(default=0.95, gt=0, le=1, allow_inf_nan=False)

@@ -77,7 +77,7 @@ class Housekeeping:
     def _correct(self, lease: Lease) -> None:
         """Times that a clock which was set back since has left in the far future would stop everything until then."""
         try:
-            corrected = self._stores.sending.correct_times(lease)
+            corrected = self._stores.sweeping.correct_times(lease)
         except (StoreUnavailableError, LeaseLostError) as error:
             log.warning("housekeeping.times_not_corrected", error=str(error))
             return
@@ -114,7 +114,7 @@ class Housekeeping:
         return _ACCOUNT_EVERY
 
     def _sweep(self, lease: Lease) -> float:
-        released, ambiguous = self._stores.sending.sweep_lapsed(lease)
+        released, ambiguous = self._stores.sweeping.sweep_lapsed(lease)
         if released or ambiguous:
             log.warning("housekeeping.claims_lapsed", released=released, ambiguous=ambiguous)
         return _SWEEP_EVERY
@@ -123,7 +123,7 @@ class Housekeeping:
         # A clock that was only now set right must not end mail that was never given a chance.
         if min(self._steady_for(), self._clock() - self._in_office_since) < self._patience:
             return _EXPIRE_EVERY
-        expired = self._stores.sending.expire(lease)
+        expired = self._stores.sweeping.expire(lease)
         if expired:
             log.warning("housekeeping.expired", recipients=expired)
         return _EXPIRE_EVERY

@@ -15,11 +15,15 @@ class Table(peewee.Model):
 
 
 class Credential(Table):
-    """Under whose name a message was accepted. `local` is built in."""
+    """Under whose name a message was accepted. `local` is built in. While it is held, nothing of it is sent."""
 
     name = peewee.TextField(unique=True)
     created_at = UtcMicrosField()
     disabled_at = UtcMicrosField(null=True)
+    held_at = UtcMicrosField(null=True)
+    held_reason = peewee.TextField(null=True)
+    held_by = peewee.TextField(null=True)
+    judged_from = UtcMicrosField(null=True)  # a person released it then: what was sent before is not held against it
 
     class Meta:
         table_name = "credentials"
@@ -73,6 +77,7 @@ class Recipient(Table):
     expires_at = UtcMicrosField()
     changed_at = UtcMicrosField()
     ended_at = UtcMicrosField(null=True)
+    counted_at = UtcMicrosField(null=True)  # when SES took it; NULL also for the mailbox simulator, which never counts
 
     class Meta:
         table_name = "recipients"
@@ -102,6 +107,17 @@ Recipient.add_index(
     peewee.SQL(
         "CREATE INDEX recipients_ageing ON recipients (changed_at)"
         " WHERE ended_at IS NULL AND status IN ('SENT', 'DELAYED', 'SOFT_BOUNCED')",
+    )
+)
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_counted ON recipients (credential_id, counted_at) WHERE counted_at IS NOT NULL",
+    )
+)
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_blamed ON recipients (credential_id, counted_at)"
+        " WHERE status IN ('BOUNCED', 'COMPLAINED')",
     )
 )
 
@@ -215,6 +231,18 @@ class Audit(Table):
         table_name = "audit"
 
 
+class Tally(Table):
+    """A counter that only grows, whatever becomes of the rows it counted."""
+
+    name = peewee.TextField()
+    label = peewee.TextField()
+    count = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "tallies"
+        primary_key = peewee.CompositeKey("name", "label")
+
+
 TABLES = (
     Credential,
     Message,
@@ -226,4 +254,5 @@ TABLES = (
     Suppression,
     Control,
     Audit,
+    Tally,
 )

@@ -6,12 +6,13 @@ Every step is a compare-and-set. A hint that comes late, twice or from a strange
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.envelope import Origin
-from gateway.lifecycle import FINAL, Happening, Status, after
+from gateway.lifecycle import AFTER_SES, FINAL, Happening, Status, after
+from gateway.reputation import is_counted
 from gateway.store.control import CIRCUIT, STOPPED, Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.sql import Sql
@@ -55,9 +56,12 @@ class Claim:
     origin: Origin
 
 
-# Longer than any wait between two attempts, and than the circuit stays open.
-_FURTHEST = timedelta(minutes=75)
-_MINUTE = timedelta(minutes=1)
+# What is written down as the outcome of an attempt.
+ACCEPTED = "accepted"
+NOT_ACCEPTED = "not accepted"
+REFUSED = "refused"
+AMBIGUOUS = "ambiguous"
+UNKNOWN = "not known"
 
 
 class Sending:
@@ -131,7 +135,7 @@ class Sending:
                 "UPDATE recipients SET status = ?, reason = '', attempt_id = ?, claimed_until = ?,"
                 " dispatched_until = NULL, changed_at = ? WHERE id = ? AND status = ? AND dispatched_until > ?"
                 " AND next_attempt_at <= ?"
-                f" AND NOT EXISTS ({STOPPED})",
+                f" AND NOT EXISTS ({STOPPED}) AND NOT EXISTS ({_HELD})",
                 (
                     after(Status.QUEUED, Happening.CLAIM).value,
                     attempt_id,
@@ -170,7 +174,7 @@ class Sending:
             )
             if key is None:
                 return False
-            if sql.value(STOPPED, (now,)) is not None:
+            if sql.value(STOPPED, (now,)) is not None or _is_held(sql, claim.recipient_id):
                 happen(sql, claim.recipient_id, Happening.RELEASE, "sending was stopped")
                 return False
             suppression = find(sql, key)
@@ -191,140 +195,83 @@ class Sending:
         return self._db.write(work)
 
     def accepted(self, claim: Claim, ses_message_id: str) -> None:
-        """SES answered 200: it has the mail."""
-        self._finish(claim, "accepted", ses_message_id, Happening.SEND, ses_message_id=ses_message_id)
+        """SES answered 200: it has the mail. That counts whoever holds the claim by now."""
 
-    def refused(self, claim: Claim, reason: str) -> None:
+        def work(sql: Sql) -> None:
+            # A recipient that was erased has taken its attempts along, and nothing of it may come back.
+            if _end_attempt(sql, claim, ACCEPTED, ses_message_id, ses_message_id=ses_message_id):
+                happen(sql, claim.recipient_id, Happening.SEND)
+                # The probe of a circuit whose time is over has shown that SES takes mail again.
+                sql.run("DELETE FROM control WHERE key = ? AND until <= ?", (CIRCUIT, now_micros()))
+
+        self._db.write(work)
+
+    def refused(self, claim: Claim, reason: str, *, error: str = "") -> None:
         """SES will never take this mail, or it cannot be sent at all."""
-        self._finish(claim, "refused", reason, Happening.REFUSE)
+        self._finish(claim, REFUSED, reason, Happening.REFUSE, error)
 
-    def ambiguous(self, claim: Claim, reason: str) -> None:
+    def ambiguous(self, claim: Claim, reason: str, *, error: str = "") -> None:
         """SES may have taken it: the recipient waits for evidence."""
-        self._finish(claim, "ambiguous", reason, Happening.LOSE_SIGHT)
+        self._finish(claim, AMBIGUOUS, reason, Happening.LOSE_SIGHT, error)
 
-    def released(self, claim: Claim, reason: str, *, wait: timedelta, counts: bool = True) -> None:
+    def parked(self, claim: Claim, reason: str, *, error: str = "") -> None:
+        """SES did not take it, for a reason that is not known here: it waits for a person."""
+        self._finish(claim, UNKNOWN, reason, Happening.HOLD, error)
+
+    def released(self, claim: Claim, reason: str, *, wait: timedelta, counts: bool = True, error: str = "") -> None:
         """SES surely did not take it: queue it again for `wait` from now. What does not `count` is no attempt."""
-        self._finish(claim, "not accepted", reason, Happening.RELEASE, wait=wait, give_back=not counts)
+
+        def again(sql: Sql, begun: bool) -> None:
+            sql.run(
+                "UPDATE recipients SET next_attempt_at = ?, attempts = attempts - ? WHERE id = ?",
+                (now_micros() + span(wait), int(begun and not counts), claim.recipient_id),
+            )
+
+        self._finish(claim, NOT_ACCEPTED, reason, Happening.RELEASE, error, again)
 
     def _finish(
         self,
         claim: Claim,
         outcome: str,
-        detail: str,
+        reason: str,
         happening: Happening,
-        *,
-        ses_message_id: str | None = None,
-        wait: timedelta = timedelta(0),
-        give_back: bool = False,
+        error: str,
+        then: Callable[[Sql, bool], None] = lambda _sql, _begun: None,
     ) -> None:
+        """Write an outcome down; `then` when it moved the recipient. It counts only while this attempt is the last.
+
+        Done again after its commit was answered by nothing, it changes nothing more.
+        """
+
         def work(sql: Sql) -> None:
-            now = now_micros()
-            begun = sql.run(
-                "UPDATE attempts SET finished_at = ?, outcome = ?, detail = ?, ses_message_id = ? WHERE attempt_id = ?",
-                (now, outcome, detail, ses_message_id, claim.attempt_id),
+            begun = _end_attempt(sql, claim, outcome, reason, error=error)
+            before = sql.one(
+                f"SELECT attempt_id, status FROM recipients WHERE id = ?{sql.to_change}", (claim.recipient_id,)
             )
-            # Evidence counts whoever holds the claim by now, as long as its attempt is known: a recipient that was
-            # erased has taken it along. Everything else counts only while this attempt is the last one.
-            counts = bool(begun) if happening is Happening.SEND else _is_current(sql, claim)
-            if not counts:
+            if before is None or before[0] != claim.attempt_id:
                 return
-            become = happen(sql, claim.recipient_id, happening, "" if happening is Happening.SEND else detail)
-            if happening is Happening.SEND:
-                # The probe of a circuit whose time is over has shown that SES takes mail again.
-                sql.run("DELETE FROM control WHERE key = ? AND until <= ?", (CIRCUIT, now))
-            if become is Status.QUEUED:
-                sql.run(
-                    "UPDATE recipients SET next_attempt_at = ?, attempts = attempts - ? WHERE id = ?",
-                    (now + span(wait), int(give_back and bool(begun)), claim.recipient_id),
-                )
+            if happen(sql, claim.recipient_id, happening, reason) is not Status(before[1]):
+                then(sql, begun)
 
         self._db.write(work)
 
-    # Housekeeping
 
-    def sweep_lapsed(self, lease: Lease, limit: int = 500) -> tuple[int, int]:
-        """Settle claims whose worker is gone: (given back to QUEUED, become AMBIGUOUS)."""
-        lapsed = "r.status = 'SENDING' AND r.claimed_until <= ?"
-        if not self._any(f"recipients r WHERE {lapsed}"):
-            return 0, 0
-
-        def work(sql: Sql) -> tuple[int, int]:
-            require_lease(sql, lease)
-            # Locked as they are chosen: a worker that begins its attempt at this moment comes first, or finds nothing.
-            rows = sql.all(
-                "SELECT r.id, EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_id = r.attempt_id) FROM recipients r"
-                f" WHERE {lapsed} LIMIT ?{sql.to_take}",
-                (now_micros(), limit),
-            )
-            for recipient_id, begun in rows:
-                if begun:
-                    happen(
-                        sql, recipient_id, Happening.LOSE_SIGHT, "no outcome of the call to SES was recorded in time"
-                    )
-                else:
-                    happen(sql, recipient_id, Happening.RELEASE, "the call to SES was not begun in time")
-            ambiguous = sum(bool(begun) for _, begun in rows)
-            return len(rows) - ambiguous, ambiguous
-
-        return self._db.write(work)
-
-    def correct_times(self, lease: Lease) -> int:
-        """Bring back what a clock that has been set back since has put further ahead than anything is ever put.
-
-        The number of rows that were changed. Meant for the beginning of a term of office and for a clock that jumps.
-        """
-
-        def work(sql: Sql) -> int:
-            require_lease(sql, lease)
-            now = now_micros()
-            return sum(
-                (
-                    sql.run(
-                        "UPDATE recipients SET next_attempt_at = ? WHERE status = 'QUEUED' AND (next_attempt_at > ?"
-                        " OR (attempts = 0 AND reason = '' AND next_attempt_at > ?))",
-                        (now, now + span(_FURTHEST), now + span(_MINUTE)),
-                    ),
-                    sql.run(
-                        "UPDATE recipients SET dispatched_until = NULL WHERE status = 'QUEUED'"
-                        " AND dispatched_until > ?",
-                        (now + self._dispatch_timeout,),
-                    ),
-                    sql.run(
-                        "UPDATE recipients SET claimed_until = ? WHERE status = 'SENDING' AND claimed_until > ?",
-                        (now + self._claim_lease, now + self._claim_lease),
-                    ),
-                    sql.run(
-                        "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL"
-                        " WHERE processed_at IS NULL AND (next_attempt_at > ? OR dispatched_until > ?)",
-                        (now, now + span(_FURTHEST), now + self._dispatch_timeout),
-                    ),
-                    sql.run("UPDATE control SET until = ? WHERE until > ?", (now, now + span(_FURTHEST))),
-                )
-            )
-
-        return self._db.write(work)
-
-    def expire(self, lease: Lease, limit: int = 500) -> int:
-        """End what is older than the maximum age; the last reason is kept in the new one."""
-        aged = "status IN ('QUEUED', 'AMBIGUOUS', 'HELD') AND expires_at <= ?"
-        if not self._any(f"recipients WHERE {aged}"):
-            return 0
-
-        def work(sql: Sql) -> int:
-            require_lease(sql, lease)
-            rows = sql.all(
-                f"SELECT id, reason FROM recipients WHERE {aged} LIMIT ?{sql.to_take}", (now_micros(), limit)
-            )
-            for recipient_id, reason in rows:
-                happen(sql, recipient_id, Happening.EXPIRE, f"gave up after the maximum age; {reason or 'never tried'}")
-            return len(rows)
-
-        return self._db.write(work)
-
-    def _any(self, rows: str) -> bool:
-        """Whether there are such rows at this moment, without the write gate."""
-        with self._db.read() as sql:
-            return sql.value(f"SELECT 1 FROM {rows} LIMIT 1", (now_micros(),)) is not None
+def _end_attempt(
+    sql: Sql, claim: Claim, outcome: str, detail: str, *, ses_message_id: str | None = None, error: str = ""
+) -> bool:
+    """Whether there is such an attempt: none was begun where the mail could not even be prepared."""
+    row = sql.one(f"SELECT outcome FROM attempts WHERE attempt_id = ?{sql.to_change}", (claim.attempt_id,))
+    if row is None:
+        return False
+    sql.run(
+        "UPDATE attempts SET finished_at = ?, outcome = ?, detail = ?, ses_message_id = ? WHERE attempt_id = ?",
+        (now_micros(), outcome, detail, ses_message_id, claim.attempt_id),
+    )
+    if row[0] != outcome:
+        sql.tally("attempts", outcome)
+        if error:
+            sql.tally("ses_errors", error)
+    return True
 
 
 def take_turns(queues: Sequence[Sequence[Due]], limit: int) -> list[Due]:
@@ -345,17 +292,27 @@ def happen(sql: Sql, recipient_id: int, happening: Happening, reason: str = "") 
     None when there is no such recipient. Inside a transaction only. Where the table keeps the status nothing is
     written, so that a late or repeated report leaves the reason in force alone.
     """
-    current = sql.value(f"SELECT status FROM recipients WHERE id = ?{sql.to_change}", (recipient_id,))
-    if current is None:
+    row = sql.one(f"SELECT status, address_key FROM recipients WHERE id = ?{sql.to_change}", (recipient_id,))
+    if row is None:
         return None
-    become = after(Status(current), happening)
-    if become is not Status(current):
+    current = Status(row[0])
+    become = after(current, happening)
+    if become is not current:
         now = now_micros()
         sql.run(
             "UPDATE recipients SET status = ?, reason = ?, changed_at = ?, ended_at = ?, dispatched_until = NULL,"
-            " claimed_until = NULL WHERE id = ?",
-            (become.value, reason, now, now if become in FINAL else None, recipient_id),
+            " claimed_until = NULL, counted_at = COALESCE(counted_at, ?) WHERE id = ?",
+            (
+                become.value,
+                reason,
+                now,
+                now if become in FINAL else None,
+                now if become in AFTER_SES and is_counted(row[1]) else None,
+                recipient_id,
+            ),
         )
+        if become is not Status.QUEUED:
+            sql.tally("outcomes", become.value)
     return become
 
 
@@ -366,13 +323,17 @@ _DUE = (
 _SELECT_DUE = f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at, id"
 
 
+# A credential that is held, of the recipient at hand.
+_HELD = "SELECT 1 FROM credentials c WHERE c.id = recipients.credential_id AND c.held_at IS NOT NULL"
+
+
 def _credentials(sql: Sql) -> list[int]:
-    return [row[0] for row in sql.all("SELECT id FROM credentials ORDER BY id")]
+    """Whose mail may go out."""
+    return [row[0] for row in sql.all("SELECT id FROM credentials WHERE held_at IS NULL ORDER BY id")]
 
 
-def _is_current(sql: Sql, claim: Claim) -> bool:
-    current = sql.value(f"SELECT attempt_id FROM recipients WHERE id = ?{sql.to_change}", (claim.recipient_id,))
-    return bool(current == claim.attempt_id)
+def _is_held(sql: Sql, recipient_id: int) -> bool:
+    return sql.value(f"SELECT 1 FROM recipients WHERE id = ? AND EXISTS ({_HELD})", (recipient_id,)) is not None
 
 
 def _claim(sql: Sql, recipient_id: int) -> Claim:

@@ -6,6 +6,7 @@ peewee's query builder costs 0.2 ms a statement, the database 9 µs; so what run
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -22,6 +23,11 @@ class Sql:
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
         self._locks_rows = bool(database.for_update)
+        self.tallies: Counter[tuple[str, str]] = Counter()
+
+    def tally(self, name: str, label: str) -> None:
+        """Count something for good. The writer adds it up for its whole group, in the same transaction."""
+        self.tallies[name, label] += 1
 
     @property
     def to_change(self) -> str:

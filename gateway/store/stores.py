@@ -16,6 +16,7 @@ from gateway.store.retention import Kept, Retention
 from gateway.store.schema import check_schema
 from gateway.store.sending import Sending
 from gateway.store.suppressions import Suppressions
+from gateway.store.sweeping import Sweeping
 
 log = get_logger(__name__)
 
@@ -29,6 +30,7 @@ class Stores:
     db: Database
     messages: Messages
     sending: Sending
+    sweeping: Sweeping
     notifications: Notifications
     suppressions: Suppressions
     control: Control
@@ -52,6 +54,7 @@ def open_stores(settings: Settings) -> Stores:
         db=db,
         messages=Messages(db, settings.max_age),
         sending=Sending(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
+        sweeping=Sweeping(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
         notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),
         suppressions=Suppressions(db),
         control=Control(db),

@@ -7,7 +7,7 @@ the commit before. Each piece of work runs in a savepoint of its own, so that a 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +24,10 @@ log = get_logger(__name__)
 
 MAX_GROUP = 500
 _TIMES = 3
+_ADD_TALLY = (
+    "INSERT INTO tallies (name, label, count) VALUES (?, ?, ?)"
+    " ON CONFLICT (name, label) DO UPDATE SET count = tallies.count + excluded.count"
+)
 
 
 class _Work(Generic[T]):
@@ -111,8 +115,7 @@ class Writer:
             with self._transaction():
                 # Taken only now: whoever gave up while the gate was shut is left out, surely and for good.
                 group = self._take()
-                for work in group:
-                    self._run(work)
+                self._run_all(group)
         except Exception as error:  # noqa: BLE001  the thread must live on, and everybody waiting must have an answer
             if group and self._in_the_way(_first(error)):
                 for work in group:
@@ -128,7 +131,7 @@ class Writer:
             work.result = work.error = None
             try:
                 with self._transaction():
-                    self._run(work)
+                    self._run_all([work])
             except Exception as error:  # noqa: BLE001  the same as for a group
                 if left and self._in_the_way(_first(error)):
                     continue
@@ -150,11 +153,22 @@ class Writer:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
         return [work for work in taken if work.future.set_running_or_notify_cancel()]
 
-    def _run(self, work: _Work[Any]) -> None:
+    def _run_all(self, group: list[_Work[Any]]) -> None:
+        """Each piece of work, and last what they counted: the counters' rows are locked for a moment only."""
+        tallies: Counter[tuple[str, str]] = Counter()
+        for work in group:
+            tallies += self._run(work)
+        sql = Sql(self._database)
+        for (name, label), count in sorted(tallies.items()):  # sorted, so that no two groups wait for each other
+            sql.run(_ADD_TALLY, (name, label, count))
+
+    def _run(self, work: _Work[Any]) -> Counter[tuple[str, str]]:
+        """What it counted; nothing when it failed."""
         assert work.run is not None  # noqa: S101  its future is running
+        sql = Sql(self._database)
         try:
             with self._savepoint():
-                work.result = work.run(Sql(self._database))
+                work.result = work.run(sql)
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError) as error:
             work.error = StoreError(f"The database refused the write ({error}).")
             work.error.__cause__ = error
@@ -162,6 +176,9 @@ class Writer:
             raise  # a full disk or a lost connection has ended the whole transaction
         except Exception as error:  # noqa: BLE001  it belongs to whoever asked for the work
             work.error = error
+        else:
+            return sql.tallies
+        return Counter()
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:

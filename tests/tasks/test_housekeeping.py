@@ -8,7 +8,7 @@ from gateway.aws.account import Account, AccountUnknownError
 from gateway.store.control import ACCOUNT, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.retention import Retention
-from gateway.store.sending import Sending
+from gateway.store.sweeping import Sweeping
 from gateway.store.times import now_micros
 from tasks.housekeeping import Housekeeping
 from tests.support.mail import accept, change, column, lease_of, status
@@ -88,7 +88,7 @@ def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(stores, mon
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(Sending, "sweep_lapsed", fail)
+    monkeypatch.setattr(Sweeping, "sweep_lapsed", fail)
     run(stores)
     assert status(stores, id_) == "EXPIRED"
 

@@ -140,7 +140,7 @@ def test_a_claim_that_was_given_to_another_cannot_begin(stores):
     (id_,) = accept(stores)
     slow = claimed(stores, id_)
     lapse(stores, id_)
-    assert stores.sending.sweep_lapsed(lease_of(stores)) == (1, 0)
+    assert stores.sweeping.sweep_lapsed(lease_of(stores)) == (1, 0)
     assert stores.sending.begin_attempt(slow) is False
     quick = claimed(stores, id_)
     assert stores.sending.begin_attempt(slow) is False
@@ -208,7 +208,7 @@ def test_an_answer_that_comes_after_the_claim_lapsed_still_counts(stores, outcom
     (id_,) = accept(stores)
     claim = begun(stores, id_)
     lapse(stores, id_)
-    assert stores.sending.sweep_lapsed(lease_of(stores)) == (0, 1)
+    assert stores.sweeping.sweep_lapsed(lease_of(stores)) == (0, 1)
     assert status(stores, id_) == "AMBIGUOUS"
     _finish(stores, outcome, claim)
     assert (
@@ -264,20 +264,20 @@ def test_lapsed_claims_go_back_or_become_ambiguous_by_whether_the_call_was_begun
     begun(stores, alive)
     lapse(stores, before)
     lapse(stores, during)
-    assert stores.sending.sweep_lapsed(lease_of(stores)) == (1, 1)
+    assert stores.sweeping.sweep_lapsed(lease_of(stores)) == (1, 1)
     assert [status(stores, id_) for id_ in (before, during, alive)] == ["QUEUED", "AMBIGUOUS", "SENDING"]
     assert column(stores, before, "reason") == "the call to SES was not begun in time"
     assert column(stores, during, "reason") == "no outcome of the call to SES was recorded in time"
-    assert stores.sending.sweep_lapsed(lease_of(stores)) == (0, 0)
+    assert stores.sweeping.sweep_lapsed(lease_of(stores)) == (0, 0)
 
 
 @pytest.mark.parametrize("state", ["QUEUED", "AMBIGUOUS", "HELD"])
 def test_what_is_too_old_expires_and_keeps_its_last_reason(stores, state):
     (id_,) = accept(stores)
     change(stores, "UPDATE recipients SET status = ?, reason = 'SES was away'", state)
-    assert stores.sending.expire(lease_of(stores)) == 0
+    assert stores.sweeping.expire(lease_of(stores)) == 0
     change(stores, "UPDATE recipients SET expires_at = 1")
-    assert stores.sending.expire(lease_of(stores)) == 1
+    assert stores.sweeping.expire(lease_of(stores)) == 1
     assert status(stores, id_) == "EXPIRED"
     assert column(stores, id_, "reason") == "gave up after the maximum age; SES was away"
     assert column(stores, id_, "ended_at") is not None
@@ -286,7 +286,7 @@ def test_what_is_too_old_expires_and_keeps_its_last_reason(stores, state):
 def test_what_was_never_tried_says_so_when_it_expires(stores):
     (id_,) = accept(stores)
     change(stores, "UPDATE recipients SET expires_at = 1")
-    stores.sending.expire(lease_of(stores))
+    stores.sweeping.expire(lease_of(stores))
     assert column(stores, id_, "reason") == "gave up after the maximum age; never tried"
 
 
@@ -294,7 +294,7 @@ def test_what_was_never_tried_says_so_when_it_expires(stores):
 def test_what_is_being_sent_or_has_ended_does_not_expire(stores, state):
     (id_,) = accept(stores)
     change(stores, "UPDATE recipients SET status = ?, expires_at = 1", state)
-    assert stores.sending.expire(lease_of(stores)) == 0
+    assert stores.sweeping.expire(lease_of(stores)) == 0
     assert status(stores, id_) == state
 
 
@@ -331,14 +331,14 @@ def test_a_dispatcher_of_an_earlier_epoch_marks_nothing(stores):
     for act in (
         lambda: stores.sending.mark_due(stale, 10),
         lambda: stores.notifications.mark_due(stale, 10),
-        lambda: stores.sending.sweep_lapsed(stale),
+        lambda: stores.sweeping.sweep_lapsed(stale),
         lambda: stores.retention.run(stale),
     ):
         with pytest.raises(LeaseLostError):
             act()
     change(stores, "UPDATE recipients SET status = 'QUEUED', expires_at = 1, dispatched_until = NULL")
     with pytest.raises(LeaseLostError):
-        stores.sending.expire(stale)
+        stores.sweeping.expire(stale)
     assert status(stores, id_) == "QUEUED"
     assert column(stores, id_, "dispatched_until") is None
 
@@ -410,7 +410,7 @@ def test_an_attempt_is_not_begun_after_the_claim_has_lapsed(stores):
     claim = claimed(stores, id_)
     change(stores, "UPDATE recipients SET claimed_until = 1")
     assert stores.sending.begin_attempt(claim) is False
-    assert stores.sending.sweep_lapsed(lease_of(stores)) == (1, 0)
+    assert stores.sweeping.sweep_lapsed(lease_of(stores)) == (1, 0)
 
 
 def test_a_pause_stops_what_is_claimed_and_not_begun(stores):
@@ -436,7 +436,7 @@ def test_times_far_ahead_are_corrected_and_others_stay(stores):
     change(stores, "UPDATE recipients SET next_attempt_at = ?, reason = 'later' WHERE id = ?", now + 1_800_000_000, one)
     change(stores, "UPDATE recipients SET next_attempt_at = ? WHERE id = ?", now + 1_800_000_000, two)
     change(stores, "UPDATE recipients SET dispatched_until = ? WHERE id = ?", now + 1_800_000_000, three)
-    assert stores.sending.correct_times(lease_of(stores)) == 2
+    assert stores.sweeping.correct_times(lease_of(stores)) == 2
     assert column(stores, one, "next_attempt_at") == now + 1_800_000_000, "a retry that waits half an hour"
     assert column(stores, two, "next_attempt_at") < now + 60_000_000
     assert column(stores, three, "dispatched_until") is None

@@ -1,0 +1,117 @@
+"""What the dispatcher's housekeeping does with recipients: lapsed claims, times that cannot be, old age."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gateway.lifecycle import Happening
+from gateway.store.control import Lease, require_lease
+from gateway.store.db import Database
+from gateway.store.sending import AMBIGUOUS, happen
+from gateway.store.sql import Sql
+from gateway.store.times import now_micros, span
+
+# Longer than any wait between two attempts, and than the circuit stays open.
+_FURTHEST = timedelta(minutes=75)
+_MINUTE = timedelta(minutes=1)
+
+
+class Sweeping:
+    """Each does one batch under the dispatcher's lease; LeaseLostError when that is another's."""
+
+    def __init__(self, db: Database, *, dispatch_timeout: timedelta, claim_lease: timedelta) -> None:
+        self._db = db
+        self._dispatch_timeout = span(dispatch_timeout)
+        self._claim_lease = span(claim_lease)
+
+    def sweep_lapsed(self, lease: Lease, limit: int = 500) -> tuple[int, int]:
+        """Settle claims whose worker is gone: (given back to QUEUED, become AMBIGUOUS)."""
+        lapsed = "r.status = 'SENDING' AND r.claimed_until <= ?"
+        if not self._any(f"recipients r WHERE {lapsed}"):
+            return 0, 0
+
+        def work(sql: Sql) -> tuple[int, int]:
+            require_lease(sql, lease)
+            # Locked as they are chosen: a worker that begins its attempt at this moment comes first, or finds nothing.
+            rows = sql.all(
+                "SELECT r.id, r.attempt_id, EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_id = r.attempt_id)"
+                f" FROM recipients r WHERE {lapsed} LIMIT ?{sql.to_take}",
+                (now_micros(), limit),
+            )
+            ambiguous = [(id_, attempt_id) for id_, attempt_id, begun in rows if begun]
+            for recipient_id, attempt_id in ambiguous:
+                _lose_sight(sql, recipient_id, attempt_id)
+            for recipient_id, _, begun in rows:
+                if not begun:
+                    happen(sql, recipient_id, Happening.RELEASE, "the call to SES was not begun in time")
+            return len(rows) - len(ambiguous), len(ambiguous)
+
+        return self._db.write(work)
+
+    def correct_times(self, lease: Lease) -> int:
+        """Bring back what a clock that has been set back since has put further ahead than anything is ever put.
+
+        The number of rows that were changed. Meant for the beginning of a term of office and for a clock that jumps.
+        """
+
+        def work(sql: Sql) -> int:
+            require_lease(sql, lease)
+            now = now_micros()
+            return sum(
+                (
+                    sql.run(
+                        "UPDATE recipients SET next_attempt_at = ? WHERE status = 'QUEUED' AND (next_attempt_at > ?"
+                        " OR (attempts = 0 AND reason = '' AND next_attempt_at > ?))",
+                        (now, now + span(_FURTHEST), now + span(_MINUTE)),
+                    ),
+                    sql.run(
+                        "UPDATE recipients SET dispatched_until = NULL WHERE status = 'QUEUED'"
+                        " AND dispatched_until > ?",
+                        (now + self._dispatch_timeout,),
+                    ),
+                    sql.run(
+                        "UPDATE recipients SET claimed_until = ? WHERE status = 'SENDING' AND claimed_until > ?",
+                        (now + self._claim_lease, now + self._claim_lease),
+                    ),
+                    sql.run(
+                        "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL"
+                        " WHERE processed_at IS NULL AND (next_attempt_at > ? OR dispatched_until > ?)",
+                        (now, now + span(_FURTHEST), now + self._dispatch_timeout),
+                    ),
+                    sql.run("UPDATE control SET until = ? WHERE until > ?", (now, now + span(_FURTHEST))),
+                )
+            )
+
+        return self._db.write(work)
+
+    def expire(self, lease: Lease, limit: int = 500) -> int:
+        """End what is older than the maximum age; the last reason is kept in the new one."""
+        aged = "status IN ('QUEUED', 'AMBIGUOUS', 'HELD') AND expires_at <= ?"
+        if not self._any(f"recipients WHERE {aged}"):
+            return 0
+
+        def work(sql: Sql) -> int:
+            require_lease(sql, lease)
+            rows = sql.all(
+                f"SELECT id, reason FROM recipients WHERE {aged} LIMIT ?{sql.to_take}", (now_micros(), limit)
+            )
+            for recipient_id, reason in rows:
+                happen(sql, recipient_id, Happening.EXPIRE, f"gave up after the maximum age; {reason or 'never tried'}")
+            return len(rows)
+
+        return self._db.write(work)
+
+    def _any(self, rows: str) -> bool:
+        """Whether there are such rows at this moment, without the write gate."""
+        with self._db.read() as sql:
+            return sql.value(f"SELECT 1 FROM {rows} LIMIT 1", (now_micros(),)) is not None
+
+
+def _lose_sight(sql: Sql, recipient_id: int, attempt_id: str) -> None:
+    reason = "no outcome of the call to SES was recorded in time"
+    sql.run(
+        "UPDATE attempts SET outcome = ?, detail = ?, finished_at = ? WHERE attempt_id = ? AND outcome IS NULL",
+        (AMBIGUOUS, reason, now_micros(), attempt_id),
+    )
+    sql.tally("attempts", AMBIGUOUS)
+    happen(sql, recipient_id, Happening.LOSE_SIGHT, reason)
