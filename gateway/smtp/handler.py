@@ -18,7 +18,7 @@ from gateway.logs import get_logger
 from gateway.smtp import replies
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.replies import RefusedError
-from gateway.store.errors import OutcomeUnknownError, StoreUnavailableError
+from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
 
 log = get_logger(__name__)
@@ -146,6 +146,7 @@ class Handler:
             raise RefusedError(replies.content_refused(error), is_error=False) from None
         if inspected.facts.size > self._options.max_message_bytes:
             raise RefusedError(replies.TOO_LARGE, is_error=False)
+        await self.check_room()  # once more: many may have been told to go on while there was room
         envelope = _frozen(session, transaction, inspected.content)
         try:
             return await self._commit(envelope, inspected.facts)
@@ -155,7 +156,8 @@ class Handler:
             raise ConnectionAbortedError from error
         except StoreUnavailableError as error:
             log.warning("message.not_stored", client=session.client_address, error=str(error))
-            raise RefusedError(replies.STORE_UNAVAILABLE, is_error=False) from None
+            no_room = isinstance(error, NoSpaceError)
+            raise RefusedError(replies.NO_ROOM if no_room else replies.STORE_UNAVAILABLE, is_error=False) from None
 
     async def check_room(self) -> None:
         """RefusedError when the disk is nearly full: what is left belongs to the mail that was accepted."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from gateway.logs import get_logger
 from gateway.settings import HostPort, Listener, Settings
@@ -20,6 +21,7 @@ from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, Suppress
 from gateway.smtp.limits import Limits
 from gateway.smtp.policy import relay_warning
 from gateway.smtp.protocol import FrontState, GatewaySMTP
+from gateway.store.backup import sqlite_file
 from gateway.store.stores import Stores
 
 log = get_logger(__name__)
@@ -67,7 +69,7 @@ class Front:
             connections=self._connections,
             large_places=LargePlaces(self._limits.large_contents, self._limits.large_contents_per_client),
         )
-        free_space = FreeSpace(self._settings.data_dir, self._settings.min_free_bytes, self._inspections)
+        free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._inspections)
         try:
             for listener in self._settings.listeners:
                 self._servers.append(await self._listen(listener, state, free_space))
@@ -180,6 +182,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _where_mail_is_kept(settings: Settings) -> Path:
+    """The directory whose file system fills; over PostgreSQL, which has its own disk, the data directory."""
+    file = sqlite_file(settings.database)
+    return settings.data_dir if file is None else file.parent
 
 
 def _host_name(text: str) -> str:

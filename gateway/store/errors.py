@@ -11,5 +11,9 @@ class StoreUnavailableError(StoreError):
     """The database is busy, away or full at this moment. Nothing of the work was kept: try again later."""
 
 
+class NoSpaceError(StoreUnavailableError):
+    """The disk has no room for the work. Nothing of it was kept: try again when there is."""
+
+
 class OutcomeUnknownError(StoreUnavailableError):
-    """The database went away during the commit and did not come back in time: the work may be kept, or may not."""
+    """The database failed during the commit and could not be asked again in time: the work may be kept, or may not."""

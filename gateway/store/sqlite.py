@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import peewee
 from playhouse.pool import PooledSqliteDatabase
 
+from gateway.logs import get_logger
 from gateway.store.checkpointer import Checkpointer
 from gateway.store.db import Database
-from gateway.store.errors import StoreError
+from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from gateway.store.fork import ForkGuard
 from gateway.store.gate import WriteGate
 from gateway.store.writer import Writer
+
+log = get_logger(__name__)
 
 READ_CONNECTIONS = 32
 SQLITE_NEEDED = (3, 35)  # RETURNING
@@ -34,6 +37,7 @@ _PRAGMAS = (
     ("foreign_keys", 1),
     ("cache_size", -16_000),
     ("journal_size_limit", 64 * 1024**2),
+    ("temp_store", "memory"),  # a full /tmp is nobody's concern
 )
 
 # What a child was born with although a thread of its parent would not leave SQLite: never used, and never closed.
@@ -101,23 +105,73 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _connection(self) -> Iterator[None]:
-        """A pooled connection for the calling thread, which no fork may inherit."""
-        with self._guard.using(), self.peewee.connection_context():
-            yield
+        """A pooled connection for the calling thread, which no fork may inherit. One that failed is not used again."""
+        with self._guard.using():
+            try:
+                with self.peewee.connection_context():
+                    yield
+            except (peewee.PeeweeException, sqlite3.Error):
+                self._discard(self.peewee.close_idle)  # it is one of those now
+                raise
 
     @contextmanager
     def _write_transaction(self) -> Iterator[None]:
+        committing = False
         with self._gate.held(), self._guard.using():
             self.peewee.connect()
             try:
                 with self.peewee.atomic("IMMEDIATE"):
                     yield
-            except BaseException:
-                # After a failed fsync a connection must not be trusted to know what is on the disk.
-                with suppress(Exception):
-                    self.peewee.manual_close()
-                raise
+                    committing = True
+            except BaseException as error:
+                voided = not committing or self._void()
+                self._discard(self.peewee.manual_close)
+                if (cause := _cause(error)) is None:
+                    raise
+                raise _told(cause, voided=voided) from error
             self.peewee.close()
+
+    def _void(self) -> bool:
+        """Make sure that no recovery brings back the transaction whose commit failed; whether that is sure.
+
+        When the fsync of a commit fails, nobody sees the transaction, and the next one is written over it. But until
+        then it stands whole in the write-ahead log, and if all programs end without closing the file, the next to open
+        it takes it for committed. So, before anybody is told that nothing was kept, and before the gate opens, page 1
+        is written over its beginning: the frames behind it, whose checksums go on from those before, count no more.
+        """
+        try:
+            with self._bystander(), closing(self._raw()) as connection:
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                connection.execute(f"PRAGMA user_version = {version}")  # writes, whatever the value was
+        except sqlite3.Error as error:
+            log.error("store.void_failed", error=str(error))
+            return False
+        return True
+
+    def _discard(self, close: Callable[[], object]) -> None:
+        """Close what failed. After a failed fsync a connection must not be trusted, and must not sync again.
+
+        The kernel tells a lost write once and then forgets it, so that a second fsync of the same file succeeds. That
+        is what SQLite does when it closes its last connection; with another one open it closes the file and no more.
+        """
+        with suppress(Exception), self._bystander():
+            close()
+        with suppress(Exception):
+            close()
+
+    @contextmanager
+    def _bystander(self) -> Iterator[None]:
+        """A connection that only keeps others from being the last one."""
+        with closing(self._raw()) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            yield
+
+    def _raw(self) -> sqlite3.Connection:
+        """A connection outside the pool, with files of its own, where every statement is a transaction."""
+        connection = sqlite3.connect(self.path, timeout=5, isolation_level=None)
+        for name, value in _PRAGMAS:
+            connection.execute(f"PRAGMA {name} = {value}")
+        return connection
 
     def before_fork(self) -> None:
         if self._guard.before_fork():
@@ -141,3 +195,29 @@ def open_sqlite(url: str, gate_timeout: float) -> SqliteDatabase:
             f"The directory of the database file {path} does not exist; run `sesgate migrate` first, or create it."
         )
     return SqliteDatabase(path, gate_timeout)
+
+
+def _cause(error: BaseException | None) -> sqlite3.Error | None:
+    """SQLite's own error at the beginning of a chain: it may end a transaction itself, and rolling back fails then."""
+    found = None
+    while error is not None:
+        if isinstance(error, sqlite3.Error):
+            found = error
+        error = error.__context__
+    return found
+
+
+def _told(cause: sqlite3.Error, *, voided: bool) -> StoreUnavailableError:
+    """What whoever waits for a transaction is told of its failure.
+
+    A write that found no room did not write the mark of the commit, so there is nothing to be voided. The index is
+    written after the mark.
+    """
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL or (voided and code == sqlite3.SQLITE_IOERR_SHMSIZE):
+        return NoSpaceError(f"The disk has no room for the write ({cause}).")
+    if voided:
+        return StoreUnavailableError(f"The database did not take the write ({cause}).")
+    return OutcomeUnknownError(
+        f"The database failed in the middle of a commit ({cause}), and once more right after it."
+    )

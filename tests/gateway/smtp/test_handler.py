@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 
 from gateway.addresses import Mailbox
+from gateway.settings import Settings
 from gateway.smtp import replies
-from gateway.store.errors import OutcomeUnknownError, StoreUnavailableError
+from gateway.smtp.server import _where_mail_is_kept
+from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
 from tests.gateway.smtp.running import HOST, MESSAGE, Suppressed, running_front
 from tests.support.waiting import until
@@ -272,6 +274,29 @@ class TestStoreAndDisk:
 
         monkeypatch.setattr("gateway.smtp.disk.FreeSpace.is_short", is_short)
         assert client.say(b"DATA") == replies.NO_ROOM
+
+    def test_disk_that_fills_up_while_the_content_comes_is_452_after_it(self, front, client, monkeypatch):
+        assert client.begin().startswith("354 ")
+
+        async def is_short(_self: object) -> bool:
+            return True
+
+        monkeypatch.setattr("gateway.smtp.disk.FreeSpace.is_short", is_short)
+        assert client.say(MESSAGE + b".") == replies.NO_ROOM
+        assert front.messages.stored == []
+
+    def test_store_without_room_is_452_until_there_is_room_again(self, front, client):
+        front.messages.error = NoSpaceError("database or disk is full")
+        assert client.mail(MESSAGE) == replies.NO_ROOM
+        front.messages.error = None
+        assert client.mail(MESSAGE).startswith("250 ")
+
+    def test_the_disk_that_is_watched_is_the_one_with_the_database(self, tmp_path):
+        database_url = f"sqlite:///{tmp_path / 'elsewhere' / 'mail.db'}"
+        settings = Settings(data_dir=tmp_path, database_url=database_url)
+        assert _where_mail_is_kept(settings) == tmp_path / "elsewhere"
+        assert _where_mail_is_kept(Settings(data_dir=tmp_path)) == tmp_path
+        assert _where_mail_is_kept(Settings(data_dir=tmp_path, database_url="postgresql://db/mail")) == tmp_path
 
 
 def test_a_commit_whose_outcome_is_unknown_is_not_answered_at_all(front, client):
