@@ -37,7 +37,9 @@ class Backup:
 def sqlite_file(url: str) -> Path | None:
     """The file of a SQLite database; None for another kind of database."""
     scheme, _, rest = url.partition(":")
-    return Path(rest.removeprefix("//")) if scheme == "sqlite" else None
+    if scheme != "sqlite":
+        return None
+    return Path("/" + rest.lstrip("/")) if rest.startswith("/") else Path(rest)
 
 
 def back_up(source: Path, target: Path, *, actor: str, progress: Progress) -> Backup:
