@@ -51,7 +51,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """acknowledged ⊆ sent ∪ held ∪ visibly failed; copies - 1 ≤ ambiguities; refused mail is never sent."""
+    """What is acknowledged is sent, held or visibly failed; copies - 1 ≤ ambiguities; refused mail is never sent."""
     copies = Counter(evidence.copies)
     acknowledged = {mail for mail, answer in evidence.answers.items() if answer is Answer.ACKNOWLEDGED}
     not_taken = {

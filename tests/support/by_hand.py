@@ -43,7 +43,15 @@ class ByHand:
     With a `mutant` the front and the workers have that defect built in (`tests.chaos.mutants`).
     """
 
-    def __init__(self, directory: Path, database_url: str = "", *, mutant: str | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str = "",
+        *,
+        mutant: str | None = None,
+        sandbox_port: int | None = None,
+        **settings: str,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.database_url = database_url
@@ -52,7 +60,9 @@ class ByHand:
         self.ports: dict[str, int] = {}  # of the programs that have one of their own
         self.redis = Redis()
         self.sandbox = Sandbox(
-            webhook_url=f"http://127.0.0.1:{self.webhook_port}/sns", directory=directory / names.DIRECTORY
+            webhook_url=f"http://127.0.0.1:{self.webhook_port}/sns",
+            directory=directory / names.DIRECTORY,
+            port=sandbox_port,
         )
         self._settings = {
             "SESGATE_DATA_DIR": str(directory),

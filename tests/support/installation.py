@@ -100,15 +100,27 @@ class Installation:
         assert self._up is not None
         return psutil.Process(self._up.pid).children(recursive=True)
 
+    def children(self) -> list[psutil.Process]:
+        """The processes that `up` started, as far as they run."""
+        assert self._up is not None
+        return [child for child in psutil.Process(self._up.pid).children() if self.name_of(child) is not None]
+
+    @staticmethod
+    def name_of(process: psutil.Process) -> str | None:
+        """The name under which `up` started a child; None for anything else, and for what has just ended."""
+        try:
+            line = process.cmdline()
+        except psutil.NoSuchProcess:
+            return None
+        if not line or line[-1] == "up":
+            return None
+        fitting = (name for name, marks in _MARKS.items() if all(any(mark in word for word in line) for mark in marks))
+        return next(fitting, None)
+
     def child(self, name: str) -> psutil.Process:
         """The process that `up` started under that name."""
-        assert self._up is not None
-        for process in psutil.Process(self._up.pid).children():
-            try:
-                line = process.cmdline()
-            except psutil.NoSuchProcess:
-                continue
-            if all(any(mark in word for word in line) for mark in _MARKS[name]) and line[-1] != "up":
+        for process in self.children():
+            if self.name_of(process) == name:
                 return process
         raise LookupError(f"no child {name}")
 
