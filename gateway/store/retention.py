@@ -10,7 +10,7 @@ from gateway.lifecycle import FINAL_WITH_AGE, Status
 from gateway.settings import Settings
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
-from gateway.store.sql import Sql
+from gateway.store.sql import Sql, marks
 from gateway.store.times import now_micros, span
 
 # Events of SES may come for this long (a Transient bounce after its retries, a complaint after a holiday).
@@ -80,21 +80,31 @@ class Retention:
     def _delete_contents(self, sql: Sql, now: int) -> int:
         """The octets of a mail go some time after its last recipient ended; later when a person may have to look.
 
-        Only messages of that age are looked at, and they are the first ones: ids grow with time.
+        Only messages of that age are looked at, and they are the first ones: ids grow with time. They are taken in
+        hand and then looked at again, for an operator may send one again at this moment (see store.operations).
         """
-        return sql.run(
-            "DELETE FROM contents WHERE message_id IN (SELECT c.message_id FROM contents c WHERE c.message_id <="
-            " (SELECT id FROM messages WHERE accepted_at <= ? ORDER BY accepted_at DESC LIMIT 1) AND NOT EXISTS"
-            " (SELECT 1 FROM recipients r WHERE r.message_id = c.message_id AND (r.ended_at IS NULL OR r.ended_at >"
-            f" CASE WHEN r.status IN (?, ?) THEN ? ELSE ? END)) LIMIT {BATCH})",
-            (
-                now - span(min(self._kept.content, self._kept.failed_content)),
-                Status.FAILED.value,
-                Status.EXPIRED.value,
-                now - span(self._kept.failed_content),
-                now - span(self._kept.content),
-            ),
+        ended = (
+            "NOT EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = contents.message_id AND (r.ended_at IS NULL"
+            " OR r.ended_at > CASE WHEN r.status IN (?, ?) THEN ? ELSE ? END))"
         )
+        cutoffs = (
+            Status.FAILED.value,
+            Status.EXPIRED.value,
+            now - span(self._kept.failed_content),
+            now - span(self._kept.content),
+        )
+        ids = [
+            row[0]
+            for row in sql.all(
+                "SELECT message_id FROM contents WHERE message_id <="
+                " (SELECT id FROM messages WHERE accepted_at <= ? ORDER BY accepted_at DESC LIMIT 1)"
+                f" AND {ended} LIMIT {BATCH}{sql.to_take}",
+                (now - span(min(self._kept.content, self._kept.failed_content)), *cutoffs),
+            )
+        ]
+        if not ids:
+            return 0
+        return sql.run(f"DELETE FROM contents WHERE message_id IN ({marks(ids)}) AND {ended}", (*ids, *cutoffs))
 
     def _empty_notifications(self, sql: Sql, now: int) -> int:
         return sql.run(
@@ -120,10 +130,23 @@ class Retention:
         )
 
     def _delete_messages(self, sql: Sql, now: int) -> int:
-        """A message goes with its recipients, attempts and events, once all of them are old."""
-        return sql.run(
-            "DELETE FROM messages WHERE id IN (SELECT m.id FROM messages m WHERE m.accepted_at <= ? AND NOT EXISTS"
-            " (SELECT 1 FROM recipients r WHERE r.message_id = m.id AND (r.ended_at IS NULL OR r.ended_at > ?))"
-            f" LIMIT {BATCH})",
-            (now - span(self._kept.events), now - span(self._kept.events)),
+        """A message goes with its recipients, attempts and events, once all of them are old.
+
+        Its recipients are taken in hand and looked at again, for an operator may send one again at this moment.
+        """
+        cutoff = now - span(self._kept.events)
+        ended = (
+            "NOT EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = messages.id"
+            " AND (r.ended_at IS NULL OR r.ended_at > ?))"
         )
+        ids = [
+            row[0]
+            for row in sql.all(
+                f"SELECT id FROM messages WHERE accepted_at <= ? AND {ended} LIMIT {BATCH}", (cutoff, cutoff)
+            )
+        ]
+        if not ids:
+            return 0
+        if sql.to_change:
+            sql.all(f"SELECT id FROM recipients WHERE message_id IN ({marks(ids)}) ORDER BY id{sql.to_change}", ids)
+        return sql.run(f"DELETE FROM messages WHERE id IN ({marks(ids)}) AND {ended}", (*ids, cutoff))
