@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ulid import ULID
+
 from gateway.addresses import AddressError, Mailbox, parse_mailbox
 from gateway.cli.errors import UsageError
 from gateway.settings import Settings, load_dotenv_into, read_settings
@@ -46,3 +48,10 @@ def mailbox_argument(text: str) -> Mailbox:
         return parse_mailbox(text)
     except AddressError as error:
         raise UsageError(f"{text!r} is no address: {error}.") from None
+
+
+def message_id_argument(text: str) -> str:
+    try:
+        return str(ULID.from_str(text.upper()))
+    except ValueError:
+        raise UsageError(f"{text!r} is no message id; it has 26 letters and digits, as in the reply to DATA.") from None

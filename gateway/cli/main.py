@@ -25,7 +25,7 @@ _COMMANDS = {
     "migrate": ("gateway.cli.migrate", "Create or upgrade the database schema."),
     "settings": ("gateway.cli.settings", "Show every setting in force and where it came from."),
     "suppressions": ("gateway.cli.suppressions", "See and change which addresses are not mailed."),
-    "messages": ("gateway.cli.messages", "See what became of accepted messages."),
+    "messages": ("gateway.cli.messages", "See what became of accepted messages; retry or cancel them."),
     "queue": ("gateway.cli.queue", "See what waits for sending; pause and resume it."),
     "backup": ("gateway.cli.backup", "Copy the database while everything runs."),
     "restored": ("gateway.cli.restored", "Pause sending on a database that came from a backup."),

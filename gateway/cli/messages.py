@@ -1,4 +1,4 @@
-"""`sesgate messages`: what became of accepted messages."""
+"""`sesgate messages`: what became of accepted messages, and what a person does about it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import Counter
 from datetime import datetime
 
 import click
-from ulid import ULID
 
-from gateway.cli.context import load_settings, mailbox_argument, opened_stores
-from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.context import load_settings, mailbox_argument, message_id_argument, opened_stores
+from gateway.cli.errors import CommandError
 from gateway.cli.help import example
+from gateway.cli.orders import cancel, retry
 from gateway.cli.output import plain, show_json, show_pairs, show_table, spoken_time
 from gateway.lifecycle import Status
 from gateway.store.messages import AttemptRecord, EventRecord, MessageDetail, MessageSummary, RecipientRecord
@@ -20,7 +20,11 @@ _STATUSES = click.Choice([status.value for status in Status], case_sensitive=Fal
 
 @click.group(epilog=example("sesgate messages list --address jane@example.com"))
 def command() -> None:
-    """See what became of accepted messages."""
+    """See what became of accepted messages; send them again, or give them up."""
+
+
+command.add_command(retry)
+command.add_command(cancel)
 
 
 @command.command("list", epilog=example("sesgate messages list --status BOUNCED --limit 20"))
@@ -32,7 +36,7 @@ def command() -> None:
 def list_(limit: int, status: str | None, address: str | None, before: str | None, as_json: bool) -> None:
     """List messages, the newest first."""
     recipient = None if address is None else str(mailbox_argument(address))
-    older_than = None if before is None else _message_id(before)
+    older_than = None if before is None else message_id_argument(before)
     with opened_stores(load_settings()) as stores:
         found = stores.messages.list(
             limit=limit, status=Status(status) if status else None, address=recipient, before=older_than
@@ -59,7 +63,7 @@ def _row(message: MessageSummary) -> tuple[str, ...]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(message_id: str, as_json: bool) -> None:
     """Show everything about the message ID (the one in `250 OK: queued as`)."""
-    ulid = _message_id(message_id)
+    ulid = message_id_argument(message_id)
     with opened_stores(load_settings()) as stores:
         detail = stores.messages.show(ulid)
     if detail is None:
@@ -74,13 +78,6 @@ def show(message_id: str, as_json: bool) -> None:
     show_table(("RECIPIENT", "STATUS", "WHY", "ATTEMPTS", "NEXT ATTEMPT"), map(_recipient_row, detail.recipients))
     click.echo()
     show_table(("TIME", "RECIPIENT", "WHAT", "DETAIL"), history(detail))
-
-
-def _message_id(text: str) -> str:
-    try:
-        return str(ULID.from_str(text.upper()))
-    except ValueError:
-        raise UsageError(f"{text!r} is no message id; it has 26 letters and digits, as in the reply to DATA.") from None
 
 
 def _show_envelope(detail: MessageDetail) -> None:

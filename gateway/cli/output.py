@@ -57,6 +57,10 @@ def spoken_time(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def counted(recipients: int) -> str:
+    return "1 recipient" if recipients == 1 else f"{recipients} recipients"
+
+
 def plain(value: object) -> Any:
     """A value as JSON can hold it: a dataclass becomes an object, a time its ISO 8601 text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -10,7 +10,7 @@ import click
 from gateway.cli.context import actor, load_settings, opened_stores
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
-from gateway.cli.output import show_json, show_pairs, show_table, spoken_time
+from gateway.cli.output import counted, show_json, show_pairs, show_table, spoken_time
 from gateway.lifecycle import Status
 from gateway.store.queue import Pause, Queue, QueueStatus, Waiting
 
@@ -86,10 +86,6 @@ def risk(waiting: list[Waiting], backup_at: datetime) -> str:
         f"{made} When sending goes on, {counted(count)} from before it will be sent that may have been sent already,"
         f" after the backup was made.{others}"
     )
-
-
-def counted(recipients: int) -> str:
-    return "1 recipient" if recipients == 1 else f"{recipients} recipients"
 
 
 def show_waiting(waiting: list[Waiting]) -> None:

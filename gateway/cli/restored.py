@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from gateway.cli.context import actor, load_settings, opened_stores
-from gateway.cli.errors import UsageError
 from gateway.cli.help import example
+from gateway.cli.moments import moment
 from gateway.cli.output import show_json, spoken_time
 from gateway.cli.queue import risk, show_waiting
 from gateway.store.queue import Queue
@@ -28,7 +26,7 @@ def command(made_at: str | None, as_json: bool) -> None:
     the backup was sent after it was made. A copy made by `sesgate backup` is paused already. `sesgate queue resume`
     lifts the pause.
     """
-    backup_at = None if made_at is None else _moment(made_at)
+    backup_at = None if made_at is None else moment(made_at)
     with opened_stores(load_settings()) as stores:
         queue = Queue(stores.db)
         pause = queue.pause_restored(backup_at, actor=actor())
@@ -40,11 +38,3 @@ def command(made_at: str | None, as_json: bool) -> None:
     show_waiting(waiting)
     click.echo(risk(waiting, made), err=True)
     click.echo(f"Sending is paused since {spoken_time(pause.since)}; `sesgate queue resume` lets it go on.", err=True)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no time; write it like 2026-11-21T03:00:00Z.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -37,6 +37,8 @@ _COMMANDS = [
     ["messages"],
     ["messages", "list"],
     ["messages", "show"],
+    ["messages", "retry"],
+    ["messages", "cancel"],
     ["settings"],
     ["queue"],
     ["queue", "status"],
