@@ -7,32 +7,26 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from gateway.content import Trace, prepare
 from gateway.logs import get_logger
-from gateway.store.control import CIRCUIT, THROTTLE
+from gateway.store.control import THROTTLE
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.sending import Claim
 from gateway.store.stores import Stores
 from gateway.store.suppressions import Suppression
-from tasks.ses import (
-    AccountError,
-    AmbiguousError,
-    IdentityError,
-    NotAcceptedError,
-    QuotaExhaustedError,
-    RefusedError,
-    Ses,
-    SesError,
-    ThrottledError,
-)
+from tasks.circuit import Circuit
+from tasks.ses import Ses, SesError
+from tasks.ses_errors import ErrorClass
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 _WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 4, 8, 15, 30, 60, 120, 240, 480, 900, 1800, 3600))
 _JITTER = 0.2
-_CIRCUIT_PROBE = timedelta(seconds=60)
-_QUOTA_PROBE = timedelta(minutes=10)
+_THROTTLED_WAIT = timedelta(seconds=2)
+_THROTTLED_JITTER = 0.5
 _RECORD_PATIENCE = 60.0
 _LARGE = 2 * 1024**2
 _LARGE_AT_ONCE = 2
@@ -45,6 +39,11 @@ def backoff(attempts: int, jitter: float) -> timedelta:
     return _WAITS[min(max(attempts, 1), len(_WAITS)) - 1] * (1 + _JITTER * jitter)
 
 
+def throttled_wait(jitter: float) -> timedelta:
+    """How long a mail waits that came too fast; the dispatcher slows down meanwhile. `jitter` is in -1..1."""
+    return _THROTTLED_WAIT * (1 + _THROTTLED_JITTER * jitter)
+
+
 class Sender:
     """Sends recipients by their ids. Safe from many threads; calling it twice for one id sends once."""
 
@@ -52,6 +51,7 @@ class Sender:
         self._stores = stores
         self._ses = ses
         self._hostname = hostname
+        self._circuit = Circuit(stores.control)
         self._places = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
     def send(self, recipient_id: int) -> None:
@@ -98,12 +98,13 @@ class Sender:
             self._call(claim, raw)
 
     def _call(self, claim: Claim, raw: bytes) -> None:
+        began = time.monotonic()
         try:
             ses_message_id = self._ses.send(raw, claim.address, claim.attempt_id)
         except SesError as error:
-            self._record_failure(claim, error)
+            self._record_failure(claim, error, began)
             return
-        _insist(lambda: self._stores.sending.accepted(claim, ses_message_id))
+        closed = _insist(lambda: self._stores.sending.accepted(claim, ses_message_id))
         log.info(
             "send.accepted",
             message_id=claim.ulid,
@@ -111,35 +112,37 @@ class Sender:
             attempt_id=claim.attempt_id,
             ses_message_id=ses_message_id,
         )
+        if closed:
+            log.warning("send.circuit_closed", meaning="SES takes mail again")
 
-    def _record_failure(self, claim: Claim, error: SesError) -> None:
-        reason = str(error)
-        log.warning(
-            "send.failed", message_id=claim.ulid, recipient=claim.address, kind=type(error).__name__, reason=reason
-        )
+    def _record_failure(self, claim: Claim, error: SesError, began: float) -> None:
+        reason, error_class = str(error), error.error_class.value
+        log.warning("send.failed", message_id=claim.ulid, recipient=claim.address, kind=error_class, reason=reason)
         sending = self._stores.sending
-        if isinstance(error, RefusedError):
-            _insist(lambda: sending.refused(claim, reason))
-        elif isinstance(error, AmbiguousError):
-            _insist(lambda: sending.ambiguous(claim, reason))
-        else:
-            wait, counts = self._heed(error, claim)
-            _insist(lambda: sending.released(claim, reason, wait=wait, counts=counts))
+        match error.error_class:
+            case ErrorClass.MESSAGE:
+                _insist(lambda: sending.refused(claim, reason, error=error_class))
+            case ErrorClass.AMBIGUOUS:
+                _insist(lambda: sending.ambiguous(claim, reason, error=error_class))
+            case ErrorClass.UNKNOWN:
+                _insist(lambda: sending.parked(claim, reason, error=error_class))
+            case _:
+                wait, counts = self._heed(error, claim, began)
+                _insist(lambda: sending.released(claim, reason, wait=wait, counts=counts, error=error_class))
 
-    def _heed(self, error: SesError, claim: Claim) -> tuple[timedelta, bool]:
+    def _heed(self, error: SesError, claim: Claim, began: float) -> tuple[timedelta, bool]:
         """Tell the dispatcher what concerns more than this mail; how long this one waits, and if it was an attempt."""
-        control = self._stores.control
         jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, keeps no secret
-        if isinstance(error, ThrottledError):
-            _insist(lambda: control.put(THROTTLE, {"at": time.time()}))
-            return timedelta(seconds=2 + jitter), False
-        if isinstance(error, QuotaExhaustedError | AccountError):
-            wait = _QUOTA_PROBE if isinstance(error, QuotaExhaustedError) else _CIRCUIT_PROBE
-            _insist(lambda: control.put(CIRCUIT, {"reason": str(error), "at": time.time()}, lasting=wait))
-            log.error("send.circuit_open", reason=str(error), probe_in=wait.total_seconds())
-            return timedelta(0), False
-        assert isinstance(error, NotAcceptedError | IdentityError)  # noqa: S101  the other kinds are handled above
-        return backoff(claim.attempts + 1, jitter), True
+        match error.error_class:
+            case ErrorClass.THROTTLED:
+                _insist(lambda: self._stores.control.put(THROTTLE, {"at": time.time()}))
+                return throttled_wait(jitter), False
+            case ErrorClass.ACCOUNT | ErrorClass.QUOTA:
+                _insist(lambda: self._circuit.open(error.error_class, str(error), began))
+                # Behind whatever is due already: the next probe is another mail, so no single one can keep it open.
+                return timedelta(0), False
+            case _:
+                return backoff(claim.attempts + 1, jitter), True
 
 
 def _trace(claim: Claim, hostname: str) -> Trace:
@@ -154,15 +157,13 @@ def _trace(claim: Claim, hostname: str) -> Trace:
     )
 
 
-def _insist(write: Callable[[], None]) -> None:
+def _insist(write: Callable[[], T]) -> T:
     """Record what is known of a call that was made, even if the database is busy: forgetting it makes it ambiguous."""
     deadline = time.monotonic() + _RECORD_PATIENCE
     while True:
         try:
-            write()
+            return write()
         except StoreUnavailableError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
-        else:
-            return

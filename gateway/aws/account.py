@@ -25,6 +25,11 @@ class Account:
     production_access: bool
     enforcement_status: str
 
+    @property
+    def has_capacity(self) -> bool:
+        """Whether the quota of 24 hours has room for another recipient. It rolls: room comes back bit by bit."""
+        return self.max_24_hour_send < 0 or self.sent_last_24_hours < self.max_24_hour_send
+
     def as_fact(self) -> dict[str, Any]:
         """As it stands in the control store."""
         return asdict(self)

@@ -20,7 +20,8 @@ from tasks.housekeeping import Housekeeping
 from tasks.pace import TokenBucket
 from tasks.publisher import Publisher
 from tasks.sending import Sender
-from tasks.ses import AccountError
+from tasks.ses import SesError
+from tasks.ses_errors import ErrorClass
 from tests.support.mail import accept, change, lease_of, rows, status
 from tests.support.ses import SesDouble
 from tests.support.waiting import until
@@ -192,7 +193,7 @@ def test_nothing_is_sent_while_paused_and_everything_after(stores, ses, producti
 def test_a_circuit_that_is_over_is_probed_with_one_mail(stores, ses, production):
     flood(stores, 10)
     stores.control.put(CIRCUIT, {"reason": "paused"}, lasting=timedelta(seconds=-1))
-    ses.fail = lambda _: AccountError("still paused")
+    ses.fail = lambda _: SesError(ErrorClass.ACCOUNT, "still paused")
     dispatcher = make(stores, ses, AwayDispatch())
     with running(dispatcher):
         until(lambda: len(ses.sent) == 1)

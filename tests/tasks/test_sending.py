@@ -3,23 +3,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.addresses import parse_mailbox
 from gateway.store.control import CIRCUIT, THROTTLE
 from gateway.store.errors import StoreUnavailableError
 from gateway.suppression_policy import Reason
 from tasks import sending as module
-from tasks.sending import Sender
-from tasks.ses import (
-    AccountError,
-    AmbiguousError,
-    IdentityError,
-    NotAcceptedError,
-    QuotaExhaustedError,
-    RefusedError,
-    ThrottledError,
-)
-from tests.support.mail import accept, change, column, mark, rows, status
+from tasks.sending import Sender, backoff, throttled_wait
+from tasks.ses import SesError
+from tasks.ses_errors import ErrorClass
+from tests.support.mail import accept, change, column, lease_of, mark, rows, status
 from tests.support.ses import SesDouble
 
 
@@ -92,25 +86,51 @@ def test_a_recipient_whose_content_is_gone_has_failed(stores, ses, sender):
 
 
 @pytest.mark.parametrize(
-    ("error", "becomes", "outcome", "attempts"),
+    ("error_class", "becomes", "outcome", "attempts"),
     [
-        (RefusedError("bad"), "FAILED", "refused", 1),
-        (AmbiguousError("lost"), "AMBIGUOUS", "ambiguous", 1),
-        (NotAcceptedError("away"), "QUEUED", "not accepted", 1),
-        (IdentityError("not verified"), "QUEUED", "not accepted", 1),
-        (ThrottledError("too fast"), "QUEUED", "not accepted", 0),
-        (QuotaExhaustedError("used up"), "QUEUED", "not accepted", 0),
-        (AccountError("paused"), "QUEUED", "not accepted", 0),
+        (ErrorClass.MESSAGE, "FAILED", "refused", 1),
+        (ErrorClass.AMBIGUOUS, "AMBIGUOUS", "ambiguous", 1),
+        (ErrorClass.UNKNOWN, "HELD", "not known", 1),
+        (ErrorClass.TRANSIENT, "QUEUED", "not accepted", 1),
+        (ErrorClass.IDENTITY, "QUEUED", "not accepted", 1),
+        (ErrorClass.THROTTLED, "QUEUED", "not accepted", 0),
+        (ErrorClass.QUOTA, "QUEUED", "not accepted", 0),
+        (ErrorClass.ACCOUNT, "QUEUED", "not accepted", 0),
     ],
 )
-def test_what_becomes_of_each_kind_of_failure(stores, ses, sender, error, becomes, outcome, attempts):
+def test_what_becomes_of_each_class_of_failure(stores, ses, sender, error_class, becomes, outcome, attempts):
     (id_,) = marked(stores)
-    ses.fail = lambda _: error
+    ses.fail = lambda _: SesError(error_class, "so it was answered")
     sender.send(id_)
     assert status(stores, id_) == becomes
-    assert column(stores, id_, "reason") == str(error)
+    assert column(stores, id_, "reason") == "so it was answered"
     assert column(stores, id_, "attempts") == attempts
-    assert outcomes(stores) == [(outcome, str(error))]
+    assert outcomes(stores) == [(outcome, "so it was answered")]
+    assert rows(stores, "SELECT label, count FROM tallies WHERE name = 'ses_errors'") == [(error_class.value, 1)]
+
+
+def test_a_refusal_that_is_not_known_is_not_sent_again_by_itself(stores, ses, sender):
+    (id_,) = marked(stores)
+    ses.fail = lambda _: SesError(ErrorClass.UNKNOWN, "SES answered SomethingNew")
+    sender.send(id_)
+    assert not stores.sending.outlook().due
+    mark(stores, id_)
+    sender.send(id_)
+    assert len(ses.sent) == 1
+    assert status(stores, id_) == "HELD"
+
+
+def test_what_expires_after_failed_attempts_tells_the_last_reason(stores, ses, sender):
+    (id_,) = marked(stores)
+    for reason in ("SES answered ServiceUnavailable", "EndpointConnectionError: refused"):
+        ses.fail = lambda _, reason=reason: SesError(ErrorClass.TRANSIENT, reason)
+        change(stores, "UPDATE recipients SET next_attempt_at = 0 WHERE id = ?", id_)
+        mark(stores, id_)
+        sender.send(id_)
+    change(stores, "UPDATE recipients SET expires_at = 0 WHERE id = ?", id_)
+    assert stores.sweeping.expire(lease_of(stores)) == 1
+    assert status(stores, id_) == "EXPIRED"
+    assert column(stores, id_, "reason").endswith("EndpointConnectionError: refused")
 
 
 @pytest.mark.parametrize(
@@ -119,40 +139,80 @@ def test_what_becomes_of_each_kind_of_failure(stores, ses, sender, error, become
 def test_what_was_not_accepted_waits_longer_each_time(stores, ses, sender, before, least, most):
     (id_,) = marked(stores)
     change(stores, "UPDATE recipients SET attempts = ?", before)
-    ses.fail = lambda _: NotAcceptedError("away")
+    ses.fail = lambda _: SesError(ErrorClass.TRANSIENT, "away")
     sender.send(id_)
-    assert least - 0.5 < wait_of(stores, id_) <= most
+    assert least - 0.5 < wait_of(stores, id_) <= most + 5
 
 
 def test_throttling_is_told_to_the_dispatcher_and_waits_seconds(stores, ses, sender):
     (id_,) = marked(stores)
-    ses.fail = lambda _: ThrottledError("too fast")
+    ses.fail = lambda _: SesError(ErrorClass.THROTTLED, "too fast")
     sender.send(id_)
     assert set(stores.control.get(THROTTLE)) == {"at"}
-    assert 0 < wait_of(stores, id_) <= 3
+    assert 0.5 < wait_of(stores, id_) <= 8
     assert not stores.sending.outlook().stopped
 
 
-@pytest.mark.parametrize(("error", "seconds"), [(AccountError("paused"), 60), (QuotaExhaustedError("used up"), 600)])
-def test_trouble_of_the_account_opens_the_circuit_for_a_while(stores, ses, sender, error, seconds):
+def test_waits_are_spread_by_a_fifth_and_those_of_throttled_mail_by_a_half():
+    assert [backoff(1, jitter).total_seconds() for jitter in (-1, 0, 1)] == [1.6, 2.0, 2.4]
+    assert [throttled_wait(jitter).total_seconds() for jitter in (-1, 0, 1)] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("error_class", "seconds"), [(ErrorClass.ACCOUNT, 30), (ErrorClass.QUOTA, 600)])
+def test_trouble_of_the_account_opens_the_circuit_for_a_while(stores, ses, sender, error_class, seconds):
     first, second = marked(stores, "a@example.com", "b@example.com")
-    ses.fail = lambda _: error
+    ses.fail = lambda _: SesError(error_class, "no more")
     sender.send(first)
     sender.send(second)
     assert ses.addresses == ["a@example.com"]
-    assert stores.control.get(CIRCUIT)["reason"] == str(error)
+    fact = stores.control.get(CIRCUIT)
+    assert (fact["reason"], fact["kind"]) == ("no more", error_class.value)
     ((until, changed),) = rows(stores, "SELECT until, changed_at FROM control WHERE key = ?", CIRCUIT)
     assert until - changed == seconds * 1_000_000
     assert stores.sending.outlook().stopped
-    assert wait_of(stores, first) < 1
+    assert wait_of(stores, first) < 8
+
+
+def half_open(stores, kind="account"):
+    stores.control.put(CIRCUIT, {"reason": "paused", "at": 0.0, "kind": kind}, lasting=timedelta(seconds=-1))
+
+
+def test_a_probe_that_is_refused_leaves_the_probing_to_other_mail(stores, ses, sender):
+    first, second = accept(stores, "a@example.com", "b@example.com")
+    half_open(stores)
+    mark(stores, first)
+    ses.fail = lambda _: SesError(ErrorClass.ACCOUNT, "paused")
+    sender.send(first)
+    half_open(stores)
+    assert [due.recipient_id for due in stores.sending.mark_due(lease_of(stores), 1)] == [second]
 
 
 def test_a_probe_that_is_accepted_closes_the_circuit(stores, ses, sender):
     (id_,) = marked(stores)
-    stores.control.put(CIRCUIT, {"reason": "paused"}, lasting=timedelta(seconds=-1))
+    half_open(stores)
     sender.send(id_)
     assert status(stores, id_) == "SENT"
     assert stores.control.get(CIRCUIT) is None
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_log_says_that_the_circuit_closed_when_the_store_closed_it(stores, sender, monkeypatch, closed):
+    (id_,) = marked(stores)
+    monkeypatch.setattr(type(stores.sending), "accepted", lambda *_: closed)
+    with capture_logs() as lines:
+        sender.send(id_)
+    assert [line["event"] for line in lines].count("send.circuit_closed") == int(closed)
+
+
+def test_what_was_accepted_while_the_circuit_is_open_does_not_close_it(stores, ses, sender):
+    first, second = marked(stores, "a@example.com", "b@example.com")
+    ses.fail = lambda address: sender.send(second) if address == "a@example.com" else SesError(ErrorClass.ACCOUNT, "no")
+    with capture_logs() as lines:
+        sender.send(first)
+    assert ses.addresses == ["b@example.com", "a@example.com"]
+    assert status(stores, first) == "SENT"
+    assert stores.sending.outlook().stopped
+    assert "send.circuit_closed" not in [line["event"] for line in lines]
 
 
 class Flaky:
@@ -181,9 +241,9 @@ def quick(monkeypatch):
     ("method", "error", "becomes"),
     [
         ("accepted", None, "SENT"),
-        ("refused", RefusedError("bad"), "FAILED"),
-        ("ambiguous", AmbiguousError("lost"), "AMBIGUOUS"),
-        ("released", NotAcceptedError("away"), "QUEUED"),
+        ("refused", SesError(ErrorClass.MESSAGE, "bad"), "FAILED"),
+        ("ambiguous", SesError(ErrorClass.AMBIGUOUS, "lost"), "AMBIGUOUS"),
+        ("released", SesError(ErrorClass.TRANSIENT, "away"), "QUEUED"),
     ],
 )
 def test_an_outcome_that_the_database_does_not_take_is_recorded_later(
@@ -200,7 +260,7 @@ def test_an_outcome_that_the_database_does_not_take_is_recorded_later(
 
 def test_a_fact_for_the_dispatcher_that_the_database_does_not_take_is_told_later(stores, ses, sender, quick):
     (id_,) = marked(stores)
-    ses.fail = lambda _: AccountError("paused")
+    ses.fail = lambda _: SesError(ErrorClass.ACCOUNT, "paused")
     Flaky(stores.control, "put", 2, quick)
     sender.send(id_)
     assert stores.control.get(CIRCUIT) is not None

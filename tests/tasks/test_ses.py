@@ -5,29 +5,26 @@ import os
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
+import boto3
 import botocore.exceptions as boto
 import pytest
 import trustme
 
-from tasks.ses import (
-    AccountError,
-    AmbiguousError,
-    IdentityError,
-    NotAcceptedError,
-    QuotaExhaustedError,
-    RefusedError,
-    SesClient,
-    ThrottledError,
-    classify,
-)
-from tests.support.ses import HttpSes, answer, hang_up
+from tasks.ses import SesClient, SesError, classify
+from tasks.ses_errors import Answer, ErrorClass, find
+from tests.support.ses import ACCEPTED, HttpSes, answer, hang_up
 
 ATTEMPT_ID = "0123456789abcdef0123456789abcdef"
-NOT_VERIFIED = (
-    "Email address is not verified. The following identities failed the check in region EU-WEST-1: a@example.org"
-)
+
+
+@contextmanager
+def raises(error_class, match=None):
+    with pytest.raises(SesError, match=match) as raised:
+        yield
+    assert raised.value.error_class is error_class
 
 
 def client_error(code, status, text=""):
@@ -36,108 +33,58 @@ def client_error(code, status, text=""):
     )
 
 
-# ses-facts 2.1 and 2.2: code, HTTP status, text, what it means.
-ANSWERS = [
-    ("TooManyRequestsException", 429, "Maximum sending rate exceeded.", ThrottledError),
-    ("TooManyRequestsException", 429, None, ThrottledError),
-    ("UnknownError", 429, "", ThrottledError),
-    ("LimitExceededException", 400, "Daily message quota exceeded.", QuotaExhaustedError),
-    ("Throttling", 400, "Maximum sending rate exceeded.", ThrottledError),
-    ("Throttling", 400, "Daily message quota exceeded.", QuotaExhaustedError),
-    ("ThrottlingException", 400, "Maximum SigV2 SMTP sending rate exceeded", ThrottledError),
-    ("ThrottlingException", 400, "Daily message quota exceeded", QuotaExhaustedError),
-    ("MessageRejected", 400, NOT_VERIFIED, IdentityError),
-    ("MessageRejected", 400, "Email address not verified", IdentityError),
-    ("MessageRejected", 400, "Address Blacklisted", RefusedError),
-    ("BadRequestException", 400, "Missing final '@domain'", RefusedError),
-    ("BadRequestException", 400, "Local address contains control or whitespace", RefusedError),
-    ("BadRequestException", 400, "Duplicate header 'From'.", RefusedError),
-    ("BadRequestException", 400, None, RefusedError),
-    ("InvalidParameterValue", 400, "Illegal address", RefusedError),
-    ("ValidationError", 400, "Missing required header 'From'.", RefusedError),
-    ("NotFoundException", 404, "Configuration set <x> does not exist.", AccountError),
-    ("ConfigurationSetDoesNotExist", 400, "", AccountError),
-    ("MailFromDomainNotVerifiedException", 400, "", IdentityError),
-    ("SendingPausedException", 400, "Email sending is paused", AccountError),
-    ("AccountSendingPausedException", 400, "", AccountError),
-    ("ConfigurationSetSendingPausedException", 400, "", AccountError),
-    ("AccountSuspendedException", 400, "", AccountError),
-    ("AccessDeniedException", 403, "User x is not authorized to perform: ses:SendEmail", AccountError),
-    ("AccessDenied", 403, "", AccountError),
-    (
-        "AccessDeniedException",
-        403,
-        "not authorized to perform ses:SendEmail on resource arn:aws:ses:eu-west-1:1:identity/example.org",
-        IdentityError,
-    ),
-    *(
-        (code, 403, "", AccountError)
-        for code in (
-            "ExpiredTokenException",
-            "ExpiredToken",
-            "InvalidClientTokenId",
-            "UnrecognizedClientException",
-            "SignatureDoesNotMatch",
-            "InvalidSignatureException",
-            "IncompleteSignature",
-            "MissingAuthenticationToken",
-            "MissingAuthenticationTokenException",
-            "OptInRequired",
-            "NotAuthorized",
-            "RequestExpired",
+@pytest.mark.parametrize(
+    ("code", "status", "text", "meaning", "reason"),
+    [
+        ("MessageRejected", 400, "Bad.", ErrorClass.MESSAGE, "SES answered MessageRejected: Bad."),
+        ("BadRequestException", 400, None, ErrorClass.MESSAGE, "SES answered BadRequestException"),
+        ("TooManyRequestsException", 429, None, ErrorClass.THROTTLED, "SES answered TooManyRequestsException"),
+        (None, 418, None, ErrorClass.UNKNOWN, "SES answered an error without a code"),
+        (
             "RequestTimeTooSkewed",
-        )
-    ),
-    ("ServiceUnavailable", 503, "", NotAcceptedError),
-    ("503", 503, "Service Unavailable", NotAcceptedError),
-    ("RequestTimeout", 408, "", NotAcceptedError),
-    ("RequestTimeoutException", 400, "", NotAcceptedError),
-    ("RequestEntityTooLarge", 413, "", RefusedError),
-    ("413", 413, "", RefusedError),
-    ("InternalFailure", 500, "", AmbiguousError),
-    ("InternalServiceErrorException", 500, "", AmbiguousError),
-    ("500", 500, "", AmbiguousError),
-    ("502", 502, "Bad Gateway", AmbiguousError),
-    ("504", 504, "Gateway Timeout", AmbiguousError),
-    ("SomethingNew", 500, "", AmbiguousError),
-    ("SomethingNew", 400, "", NotAcceptedError),
-    ("SomethingNew", 418, "", NotAcceptedError),
-]
-
-
-@pytest.mark.parametrize(("code", "status", "text", "meaning"), ANSWERS)
-def test_what_an_answer_of_ses_means(code, status, text, meaning):
+            403,
+            "Skewed.",
+            ErrorClass.ACCOUNT,
+            f"SES answered RequestTimeTooSkewed: Skewed. ({find(Answer('RequestTimeTooSkewed', '', 403)).advice})",
+        ),
+    ],
+)
+def test_an_answer_of_ses_becomes_a_class_and_a_reason(code, status, text, meaning, reason):
     classified = classify(client_error(code, status, text))
-    assert type(classified) is meaning
-    assert code in str(classified)
+    assert classified.error_class is meaning
+    assert str(classified) == reason
+
+
+def test_an_answer_without_anything_is_ambiguous():
+    assert classify(boto.ClientError({}, "SendEmail")).error_class is ErrorClass.AMBIGUOUS
 
 
 @pytest.mark.parametrize(
     ("error", "meaning"),
     [
-        (boto.EndpointConnectionError(endpoint_url="https://x", error="refused"), NotAcceptedError),
-        (boto.ConnectTimeoutError(endpoint_url="https://x"), NotAcceptedError),
-        (boto.ProxyConnectionError(proxy_url="http://proxy"), NotAcceptedError),
-        (boto.SSLError(endpoint_url="https://x", error="somewhere in the answer"), AmbiguousError),
-        (boto.NoCredentialsError(), AccountError),
-        (boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), AccountError),
-        (boto.CredentialRetrievalError(provider="process", error_msg="no"), AccountError),
-        (boto.UnauthorizedSSOTokenError(), AccountError),
-        (boto.NoRegionError(), AccountError),
-        (boto.ProfileNotFound(profile="x"), AccountError),
-        (boto.InvalidRegionError(region_name="-"), AccountError),
-        (boto.ParamValidationError(report="no"), RefusedError),
-        (boto.ReadTimeoutError(endpoint_url="https://x"), AmbiguousError),
-        (boto.ConnectionClosedError(endpoint_url="https://x"), AmbiguousError),
-        (boto.HTTPClientError(error="reset"), AmbiguousError),
-        (boto.ResponseStreamingError(error="cut"), AmbiguousError),
-        (boto.BotoCoreError(), AmbiguousError),
-        (OSError("whatever"), AmbiguousError),
+        (boto.EndpointConnectionError(endpoint_url="https://x", error="refused"), ErrorClass.TRANSIENT),
+        (boto.ConnectTimeoutError(endpoint_url="https://x"), ErrorClass.TRANSIENT),
+        (boto.ProxyConnectionError(proxy_url="http://proxy"), ErrorClass.TRANSIENT),
+        (boto.SSLError(endpoint_url="https://x", error="somewhere in the answer"), ErrorClass.AMBIGUOUS),
+        (boto.NoCredentialsError(), ErrorClass.ACCOUNT),
+        (boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), ErrorClass.ACCOUNT),
+        (boto.CredentialRetrievalError(provider="process", error_msg="no"), ErrorClass.ACCOUNT),
+        (boto.UnauthorizedSSOTokenError(), ErrorClass.ACCOUNT),
+        (boto.NoRegionError(), ErrorClass.ACCOUNT),
+        (boto.ProfileNotFound(profile="x"), ErrorClass.ACCOUNT),
+        (boto.InvalidRegionError(region_name="-"), ErrorClass.ACCOUNT),
+        (boto.ParamValidationError(report="no"), ErrorClass.MESSAGE),
+        (boto.ReadTimeoutError(endpoint_url="https://x"), ErrorClass.AMBIGUOUS),
+        (boto.ConnectionClosedError(endpoint_url="https://x"), ErrorClass.AMBIGUOUS),
+        (boto.HTTPClientError(error="reset"), ErrorClass.AMBIGUOUS),
+        (boto.ResponseStreamingError(error="cut"), ErrorClass.AMBIGUOUS),
+        (boto.BotoCoreError(), ErrorClass.AMBIGUOUS),
+        (OSError("whatever"), ErrorClass.AMBIGUOUS),
     ],
 )
 def test_what_an_exception_on_this_side_means(error, meaning):
     classified = classify(error)
-    assert type(classified) is meaning
+    assert classified.error_class is meaning
     assert type(error).__name__ in str(classified)
 
 
@@ -193,35 +140,34 @@ def test_without_a_configuration_set_none_is_named(ses):
 @pytest.mark.parametrize(
     ("response", "meaning"),
     [
-        (answer(500, {"__type": "InternalFailure"}), AmbiguousError),
-        (answer(502, b"<html>Bad Gateway</html>"), AmbiguousError),
-        (answer(504, b""), AmbiguousError),
-        (answer(503, {"__type": "ServiceUnavailable"}), NotAcceptedError),
+        (answer(500, {"__type": "InternalFailure"}), ErrorClass.AMBIGUOUS),
+        (answer(502, b"<html>Bad Gateway</html>"), ErrorClass.AMBIGUOUS),
+        (answer(504, b""), ErrorClass.AMBIGUOUS),
+        (answer(503, {"__type": "ServiceUnavailable"}), ErrorClass.TRANSIENT),
         (
             answer(429, {"__type": "TooManyRequestsException", "message": "Maximum sending rate exceeded."}),
-            ThrottledError,
+            ErrorClass.THROTTLED,
         ),
         (
             answer(400, {"__type": "LimitExceededException", "message": "Daily message quota exceeded."}),
-            QuotaExhaustedError,
+            ErrorClass.QUOTA,
         ),
-        (answer(400, {"__type": "BadRequestException", "message": "Illegal address"}), RefusedError),
-        (answer(200, b"<html>Welcome to the hotel</html>"), AmbiguousError),
-        (answer(200, {}), AmbiguousError),
-        (hang_up, AmbiguousError),
+        (answer(400, {"__type": "BadRequestException", "message": "Illegal address"}), ErrorClass.MESSAGE),
+        (answer(200, b"<html>Welcome to the hotel</html>"), ErrorClass.AMBIGUOUS),
+        (answer(200, {}), ErrorClass.AMBIGUOUS),
+        (hang_up, ErrorClass.AMBIGUOUS),
     ],
 )
 def test_whatever_ses_answers_it_is_asked_once(ses, response, meaning):
     ses.answer = response
-    with pytest.raises(meaning) as raised:
+    with raises(meaning):
         send()
-    assert type(raised.value) is meaning
     assert len(ses.requests) == 1
 
 
 def test_an_answer_that_does_not_come_is_asked_for_once_and_is_ambiguous(ses):
     ses.answer = ses.never_answer
-    with pytest.raises(AmbiguousError, match="ReadTimeoutError"):
+    with raises(ErrorClass.AMBIGUOUS, match="ReadTimeoutError"):
         send(read_timeout=0.2)
     assert len(ses.requests) == 1
 
@@ -230,16 +176,15 @@ def test_a_refused_connection_means_not_accepted(aws):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and not listening
         aws.setenv("AWS_ENDPOINT_URL_SESV2", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(NotAcceptedError) as raised:
+        with raises(ErrorClass.TRANSIENT):
             send()
-    assert type(raised.value) is NotAcceptedError
 
 
 def test_credentials_that_are_missing_are_looked_for_again_the_next_time(ses, aws):
     aws.delenv("AWS_ACCESS_KEY_ID")
     aws.delenv("AWS_SECRET_ACCESS_KEY")
     client = SesClient("sesgate", threads=2, read_timeout=5)
-    with pytest.raises(AccountError, match="NoCredentialsError"):
+    with raises(ErrorClass.ACCOUNT, match="NoCredentialsError"):
         send(client=client)
     aws.setenv("AWS_ACCESS_KEY_ID", "test")
     aws.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -259,8 +204,106 @@ def test_a_configuration_that_makes_no_client_has_sent_nothing(aws, tmp_path, en
     broken.write_text("this is [no configuration\n")
     for name, value in environ.items():
         aws.setenv(name, value.replace("{broken}", str(broken)))
-    with pytest.raises(AccountError):
+    with raises(ErrorClass.ACCOUNT):
         send()
+
+
+EXPIRED = answer(403, {"__type": "ExpiredTokenException", "message": "The security token is expired"})
+
+
+def test_expired_credentials_are_read_anew_and_the_call_is_made_once_more(ses, aws, tmp_path):
+    shared = tmp_path / "credentials"
+    aws.delenv("AWS_ACCESS_KEY_ID")
+    aws.delenv("AWS_SECRET_ACCESS_KEY")
+    aws.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
+    shared.write_text("[default]\naws_access_key_id = old\naws_secret_access_key = x\naws_session_token = x\n")
+    signed_with = []
+
+    def only_with_new_ones(request):
+        signed_with.append("old" if "Credential=old/" in request.headers["Authorization"] else "new")
+        (EXPIRED if signed_with[-1] == "old" else ACCEPTED)(request)
+
+    ses.answer = only_with_new_ones
+    client = SesClient("sesgate", threads=2, read_timeout=5)
+    client.warm_up()
+    shared.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = x\naws_session_token = x\n")
+    assert send(client=client) == "ses-1"
+    assert send(client=client) == "ses-1"
+    assert signed_with == ["old", "new", "new"]
+
+
+def test_credentials_that_stay_expired_are_tried_twice_and_are_trouble_of_the_account(ses):
+    ses.answer = EXPIRED
+    with raises(ErrorClass.ACCOUNT, match="ExpiredTokenException"):
+        send()
+    assert len(ses.requests) == 2
+
+
+def test_the_second_call_after_expired_credentials_may_fail_in_its_own_way(ses):
+    answers = iter((EXPIRED, hang_up))
+
+    def one_after_the_other(request):
+        next(answers)(request)
+
+    ses.answer = one_after_the_other
+    with raises(ErrorClass.AMBIGUOUS):
+        send()
+    assert len(ses.requests) == 2
+
+
+def test_many_threads_whose_credentials_have_expired_make_one_new_client(ses, aws):
+    together = threading.Barrier(4)
+
+    def expired_for_the_first_four(request):
+        if len(ses.requests) <= 4:
+            together.wait(20)
+            EXPIRED(request)
+        else:
+            ACCEPTED(request)
+
+    ses.answer = expired_for_the_first_four
+    made = []
+    session = boto3.session.Session
+    aws.setattr(boto3.session, "Session", lambda: made.append(session()) or made[-1])
+    client = SesClient("sesgate", threads=4, read_timeout=20)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: send(client=client), range(4))) == ["ses-1"] * 4
+    assert len(made) == 2
+
+
+@pytest.fixture
+def closing_sts(aws, tmp_path):
+    """Credentials of a role, and an STS that closes every connection without a word."""
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nrole_arn = arn:aws:iam::1:role/sender\nsource_profile = base\n"
+        "[profile base]\naws_access_key_id = x\naws_secret_access_key = x\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+
+        def close_one():
+            with suppress(OSError):
+                connection, _ = listener.accept()
+                connection.recv(65536)
+                connection.close()
+
+        thread = threading.Thread(target=close_one)
+        thread.start()
+        aws.delenv("AWS_ACCESS_KEY_ID")
+        aws.delenv("AWS_SECRET_ACCESS_KEY")
+        aws.setenv("AWS_CONFIG_FILE", str(config))
+        aws.setenv("AWS_MAX_ATTEMPTS", "1")
+        aws.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield
+        thread.join(timeout=20)
+
+
+@pytest.mark.usefixtures("closing_sts")
+def test_a_role_whose_credentials_cannot_be_fetched_has_sent_nothing(ses):
+    with raises(ErrorClass.ACCOUNT, match="ConnectionClosedError"):
+        send()
+    assert ses.requests == []
 
 
 class TlsServer:
@@ -303,6 +346,6 @@ def test_a_failure_of_tls_is_ambiguous_unless_it_was_in_the_handshake(trusted, t
             monkeypatch.setenv(name, "x")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         client = SesClient(None, threads=1, read_timeout=10)
-        with pytest.raises(AmbiguousError if trusted else NotAcceptedError, match="SSL"):
+        with raises(ErrorClass.AMBIGUOUS if trusted else ErrorClass.TRANSIENT, match="SSL"):
             client.send(b"From: a@b.example\r\n\r\n", "you@example.com", "0" * 32)
     assert bool(server.received) is trusted

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.aws.account import AccountUnknownError, read_account
+from gateway.aws.account import Account, AccountUnknownError, read_account
 from tests.support.sandbox import Sandbox
 
 
@@ -45,3 +45,19 @@ def test_an_account_that_cannot_be_asked_is_unknown(aws, environ):
         aws.setenv(name, value)
     with pytest.raises(AccountUnknownError):
         read_account()
+
+
+@pytest.mark.parametrize(
+    ("quota", "sent", "capacity"),
+    [(200.0, 0.0, True), (200.0, 199.0, True), (200.0, 200.0, False), (200.0, 203.0, False), (-1.0, 1e9, True)],
+)
+def test_an_account_has_capacity_while_less_was_sent_than_its_quota_allows(quota, sent, capacity):
+    account = Account(
+        max_send_rate=14.0,
+        max_24_hour_send=quota,
+        sent_last_24_hours=sent,
+        sending_enabled=True,
+        production_access=True,
+        enforcement_status="HEALTHY",
+    )
+    assert account.has_capacity is capacity
