@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.logs import get_logger
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.notifications import Notifications, UnmatchedError, Unprocessed
+from gateway.store.notifications import Applied, Notifications, UnmatchedError, Unprocessed
 from tasks.ses_events import UnknownEventError, parse_event
 
 log = get_logger(__name__)
@@ -50,15 +50,29 @@ class FeedbackProcessor:
             log.error("feedback.not_understood", notification_id=unprocessed.id, error=str(error))
             self._notifications.park(unprocessed.id, str(error))
             return
-        young = datetime.now(UTC) - unprocessed.received_at < _MATCH_WITHIN
         try:
-            events = self._notifications.apply(unprocessed.id, feedbacks, wait_for_match=young)
+            applied = self._notifications.apply(unprocessed.id, feedbacks, wait_for_match=_is_young(unprocessed))
         except UnmatchedError as error:
-            self._notifications.postpone(unprocessed.id, str(error), _MATCH_AGAIN_IN)
+            self._notifications.await_match(unprocessed.id, feedbacks, str(error), _MATCH_AGAIN_IN)
+            log.info("feedback.mail_not_known_yet", notification_id=unprocessed.id, error=str(error))
             return
-        log.info(
-            "feedback.processed",
-            notification_id=unprocessed.id,
-            events=events,
-            kinds=sorted({f.kind.value for f in feedbacks}),
-        )
+        for one in applied:
+            _log_applied(unprocessed.id, one)
+
+
+def _is_young(unprocessed: Unprocessed) -> bool:
+    """Whether the mail that the report names may still become known. A clock that was set back makes nothing young."""
+    return abs(datetime.now(UTC) - unprocessed.received_at) < _MATCH_WITHIN
+
+
+def _log_applied(notification_id: int, applied: Applied) -> None:
+    """One line an event: the id that SMTP answered leads to it, and it leads to the webhook's line."""
+    log.info(
+        "feedback.processed" if applied.new else "feedback.repeated",
+        message_id=applied.message_ulid,
+        recipient=applied.recipient,
+        kind=applied.kind.value,
+        status=applied.status and applied.status.value,
+        attempt_id=applied.attempt_id,
+        notification_id=notification_id,
+    )

@@ -91,7 +91,13 @@ class SnsEndpoint:
         except StoreError as error:
             log.warning("sns.not_stored", sns_message_id=message_id, topic=arn, reason=str(error))
             return later("The database cannot take the notification.")
-        log.info("sns.notification", id=stored_id, sns_message_id=message_id, topic=arn, known=stored_id is None)
+        log.info(
+            "sns.notification",
+            notification_id=stored_id,
+            sns_message_id=message_id,
+            topic=arn,
+            known=stored_id is None,
+        )
         if stored_id is None:
             return answer(HTTPStatus.OK, "known")
         self._offer_hint(stored_id)
@@ -102,7 +108,7 @@ class SnsEndpoint:
             self._hint(stored_id)
         except Exception:
             # It is stored, so the answer stays 200, and the dispatcher finds it without a hint.
-            log.exception("sns.hint_failed", id=stored_id)
+            log.exception("sns.hint_failed", notification_id=stored_id)
 
     def _confirm_subscription(self, message: SubscriptionConfirmation) -> Response:
         try:

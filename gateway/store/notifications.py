@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.addresses import address_key
-from gateway.feedback import Feedback
-from gateway.lifecycle import happening_of
+from gateway.feedback import EventKind, Feedback
+from gateway.lifecycle import Happening, Status, happening_of
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.sending import happen
@@ -36,6 +36,22 @@ class Unprocessed:
     id: int
     message: str
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One report that was taken in: whom it is about, and the status of that recipient by now.
+
+    Without a known mail there is neither a message nor a status, and `recipient` is the address that SES reported, if
+    any. `new` is False for a report that was taken in before, under whatever SNS message id.
+    """
+
+    kind: EventKind
+    message_ulid: str | None
+    recipient: str | None
+    attempt_id: str | None
+    status: Status | None
+    new: bool
 
 
 class UnmatchedError(Exception):
@@ -109,41 +125,49 @@ class Notifications:
             )
         return None if row is None else Unprocessed(notification_id, row[0], from_micros(row[1]))
 
-    def apply(self, notification_id: int, feedbacks: Sequence[Feedback], *, wait_for_match: bool) -> int:
+    def apply(
+        self, notification_id: int, feedbacks: Sequence[Feedback], *, wait_for_match: bool
+    ) -> tuple[Applied, ...]:
         """Write events, statuses and suppressions, and call the notification processed: one transaction.
 
-        The number of events that were new. With `wait_for_match`, UnmatchedError undoes everything when a report
-        names a mail by an SES message id that no attempt has (yet).
+        What became of each report; nothing when somebody has processed the notification before. With
+        `wait_for_match`, UnmatchedError undoes everything when a report names a mail by an SES message id that no
+        attempt has (yet).
         """
 
-        def work(sql: Sql) -> int:
+        def work(sql: Sql) -> tuple[Applied, ...]:
             processed = sql.run(
                 "UPDATE notifications SET processed_at = ?, next_attempt_at = NULL, dispatched_until = NULL, error = ''"
                 " WHERE id = ? AND processed_at IS NULL",
                 (now_micros(), notification_id),
             )
             if not processed:
-                return 0
-            return sum(_apply(sql, notification_id, feedback, wait_for_match) for feedback in feedbacks)
+                return ()
+            return tuple(_apply(sql, notification_id, feedback, wait_for_match) for feedback in feedbacks)
 
         return self._db.write(work)
 
+    def await_match(self, notification_id: int, feedbacks: Sequence[Feedback], reason: str, wait: timedelta) -> None:
+        """Try again after `wait`, for the mail is not known yet; whom the reports name is not mailed meanwhile.
+
+        The suppression stays even if the mail turns out to have gone to another address, which forwarded it: SES says
+        that this one bounced or complained.
+        """
+
+        def work(sql: Sql) -> None:
+            for feedback in feedbacks:
+                _suppress(sql, feedback, None)
+            _set_aside(sql, notification_id, reason, now_micros() + span(wait))
+
+        self._db.write(work)
+
     def postpone(self, notification_id: int, reason: str, wait: timedelta) -> None:
         """Try again after `wait`."""
-        self._set_aside(notification_id, reason, now_micros() + span(wait))
+        self._db.write(lambda sql: _set_aside(sql, notification_id, reason, now_micros() + span(wait)))
 
     def park(self, notification_id: int, reason: str) -> None:
         """Leave it unprocessed and visible: it is not understood, and trying again would not help."""
-        self._set_aside(notification_id, reason, None)
-
-    def _set_aside(self, notification_id: int, reason: str, next_attempt_at: int | None) -> None:
-        self._db.write(
-            lambda sql: sql.run(
-                "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL, error = ?"
-                " WHERE id = ? AND processed_at IS NULL",
-                (next_attempt_at, reason, notification_id),
-            )
-        )
+        self._db.write(lambda sql: _set_aside(sql, notification_id, reason, None))
 
 
 _DUE = (
@@ -152,37 +176,69 @@ _DUE = (
 )
 
 
+def _set_aside(sql: Sql, notification_id: int, reason: str, next_attempt_at: int | None) -> None:
+    sql.run(
+        "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL, error = ?"
+        " WHERE id = ? AND processed_at IS NULL",
+        (next_attempt_at, reason, notification_id),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Match:
     recipient_id: int
     address: str
     address_key: str
+    status: Status
+    attempt_id: str
+    message_ulid: str
 
 
-def _apply(sql: Sql, notification_id: int, feedback: Feedback, wait_for_match: bool) -> bool:
+def _apply(sql: Sql, notification_id: int, feedback: Feedback, wait_for_match: bool) -> Applied:
     match = _match(sql, feedback)
     if match is None and feedback.attempt_id is None and wait_for_match:
         raise UnmatchedError(f"no attempt has the SES message id {feedback.ses_message_id}")
-    if not _insert_event(sql, notification_id, feedback, match):
-        return False
-    if match is not None:
-        happening = happening_of(feedback)
-        if happening is not None:
-            happen(sql, match.recipient_id, happening, _explain(feedback))
-    _suppress(sql, feedback, match)
-    return True
+    new = _insert_event(sql, notification_id, feedback, match) or _adopt_event(sql, feedback, match)
+    status = None if match is None else match.status
+    if new:
+        status = _settle(sql, feedback, match)
+        _suppress(sql, feedback, match)
+    return Applied(
+        kind=feedback.kind,
+        message_ulid=None if match is None else match.message_ulid,
+        recipient=feedback.address if match is None else match.address,
+        attempt_id=feedback.attempt_id if match is None else match.attempt_id,
+        status=status,
+        new=new,
+    )
+
+
+# What SES reports only of a mail that it has, though it is no step in the life of the mail.
+_EVIDENCE = frozenset({EventKind.OPEN, EventKind.CLICK, EventKind.SUBSCRIPTION, EventKind.COMPLAINT})
+
+
+def _settle(sql: Sql, feedback: Feedback, match: _Match | None) -> Status | None:
+    """Let the recipient become what the report proves; its status then."""
+    if match is None:
+        return None
+    happening = happening_of(feedback) or (Happening.SEND if feedback.kind in _EVIDENCE else None)
+    if happening is None:
+        return match.status
+    return happen(sql, match.recipient_id, happening, _explain(feedback))
 
 
 def _match(sql: Sql, feedback: Feedback) -> _Match | None:
     """The recipient a report is about: by our attempt id, else by the SES message id. Never by an address."""
     for column, value in (("attempt_id", feedback.attempt_id), ("ses_message_id", feedback.ses_message_id)):
         row = value and sql.one(
-            "SELECT r.id, r.address, r.address_key FROM attempts a JOIN recipients r ON r.id = a.recipient_id"
-            f" WHERE a.{column} = ?{sql.to_change}",
+            "SELECT r.id, r.address, r.address_key, r.status, a.attempt_id,"
+            " (SELECT m.ulid FROM messages m WHERE m.id = r.message_id)"
+            f" FROM attempts a JOIN recipients r ON r.id = a.recipient_id WHERE a.{column} = ?{sql.to_change}",
             (value,),
         )
         if row:
-            return _Match(*row)
+            recipient_id, address, key, status, attempt_id, ulid = row
+            return _Match(recipient_id, address, key, Status(status), attempt_id, ulid)
     return None
 
 
@@ -212,6 +268,19 @@ def _insert_event(sql: Sql, notification_id: int, feedback: Feedback, match: _Ma
             ),
         )
         > 0
+    )
+
+
+def _adopt_event(sql: Sql, feedback: Feedback, match: _Match | None) -> bool:
+    """Whether a known event, whose mail could not be told when it was stored, has found its recipient now.
+
+    SES may publish one bounce twice, without our attempt id and with it, and the first may have been given up on.
+    """
+    return match is not None and bool(
+        sql.run(
+            "UPDATE events SET recipient_id = ?, attempt_id = ? WHERE dedupe_key = ? AND recipient_id IS NULL",
+            (match.recipient_id, match.attempt_id, feedback.dedupe_key),
+        )
     )
 
 

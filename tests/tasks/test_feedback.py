@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.notifications import NewNotification, Notifications
+from gateway.suppression_policy import Reason
 from tasks.feedback import FeedbackProcessor
-from tests.support.mail import accept, begun, change, rows, status
+from tests.support.mail import accept, begun, change, claimed, rows, status
 from tests.support.payloads import ses
 
 
@@ -51,6 +53,46 @@ def test_an_event_becomes_a_status_and_the_notification_is_done(stores, processo
     assert status(stores, id_) == "DELIVERED"
     assert rows(stores, "SELECT count(*) FROM events") == [(1,)]
     assert rows(stores, "SELECT processed_at IS NULL, error FROM notifications") == [(0, "")]
+
+
+def test_the_id_that_smtp_answered_leads_to_each_event_and_each_event_to_its_notification(stores, processor):
+    id_ = sent(stores)
+    ((ulid,),) = rows(stores, "SELECT ulid FROM messages")
+    first, second = stored(stores, delivery(), "sns-1"), stored(stores, delivery(), "sns-2")
+    with capture_logs() as lines:
+        processor.process(first)
+        processor.process(second)
+    about = {
+        "message_id": ulid,
+        "recipient": ses.RECIPIENT,
+        "kind": "Delivery",
+        "status": "DELIVERED",
+        "attempt_id": ses.ATTEMPT_ID,
+        "log_level": "info",
+    }
+    assert lines == [
+        {"event": "feedback.processed", "notification_id": first, **about},
+        {"event": "feedback.repeated", "notification_id": second, **about},
+    ]
+    assert status(stores, id_) == "DELIVERED"
+
+
+def test_whom_an_early_report_names_is_not_mailed_while_it_waits_for_its_mail(stores, processor):
+    bounced = {"bounceType": "Permanent", "bounceSubType": "General", "feedbackId": "f", "bouncedRecipients": []}
+    bounced["bouncedRecipients"].append({"emailAddress": ses.RECIPIENT})
+    early = stored(stores, ses.notification("Bounce", bounce=bounced | {"timestamp": "2026-11-21T22:11:00.000Z"}))
+    (id_,) = accept(stores, ses.RECIPIENT)
+    processor.process(early)
+    assert stores.sending.begin_attempt(claimed(stores, id_)).reason is Reason.BOUNCE
+    assert rows(stores, "SELECT processed_at FROM notifications") == [(None,)]
+
+
+@pytest.mark.parametrize("far", [timedelta(hours=2), timedelta(days=-1)])
+def test_a_clock_that_jumped_makes_no_report_wait_for_longer(stores, processor, far):
+    notification = stored(stores, identity_delivery())
+    change(stores, "UPDATE notifications SET received_at = received_at - ?", far // timedelta(microseconds=1))
+    processor.process(notification)
+    assert rows(stores, "SELECT processed_at IS NULL FROM notifications") == [(0,)]
 
 
 @pytest.mark.parametrize(

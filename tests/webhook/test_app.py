@@ -84,7 +84,7 @@ class TestNotification:
             body = SIGNER.notification(EVENT)
             webhook.post(body)
         (line,) = lines
-        assert (line["event"], line["id"], line["topic"]) == ("sns.notification", 1, TOPIC_ARN)
+        assert (line["event"], line["notification_id"], line["topic"]) == ("sns.notification", 1, TOPIC_ARN)
         assert line["sns_message_id"] == json.loads(body)["MessageId"]
         assert ses.RECIPIENT not in str(line)
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
 from gateway.feedback import BounceType, EventKind, Feedback
-from gateway.store.notifications import NewNotification, UnmatchedError
+from gateway.lifecycle import Status
+from gateway.store.notifications import Applied, NewNotification, UnmatchedError
 from gateway.suppression_policy import Reason
 from tests.support.mail import accept, begun, change, column, lease_of, rows, status
 
@@ -23,7 +25,9 @@ def stored(stores):
 
 
 def apply(stores, *feedbacks, wait_for_match=False):
-    return stores.notifications.apply(stored(stores), feedbacks, wait_for_match=wait_for_match)
+    """How many of the reports were new."""
+    applied = stores.notifications.apply(stored(stores), feedbacks, wait_for_match=wait_for_match)
+    return sum(one.new for one in applied)
 
 
 def feedback(kind, attempt_id=None, *, minute=0, **fields):
@@ -73,7 +77,7 @@ def test_a_notification_that_sns_repeats_is_stored_once(stores):
 def test_a_stored_notification_is_read_until_it_is_processed(stores):
     id_ = stored(stores)
     assert stores.notifications.read(id_).message == "{}"
-    assert stores.notifications.apply(id_, (), wait_for_match=True) == 0
+    assert stores.notifications.apply(id_, (), wait_for_match=True) == ()
     assert stores.notifications.read(id_) is None
     assert stores.notifications.read(999) is None
 
@@ -175,8 +179,8 @@ def test_an_event_that_is_repeated_under_another_sns_id_counts_once(stores):
 def test_applying_a_notification_twice_does_nothing_the_second_time(stores):
     claim = sent(stores)
     id_ = stored(stores)
-    assert stores.notifications.apply(id_, [bounce(claim.attempt_id)], wait_for_match=False) == 1
-    assert stores.notifications.apply(id_, [complaint(claim.attempt_id)], wait_for_match=False) == 0
+    assert len(stores.notifications.apply(id_, [bounce(claim.attempt_id)], wait_for_match=False)) == 1
+    assert stores.notifications.apply(id_, [complaint(claim.attempt_id)], wait_for_match=False) == ()
     assert status(stores, claim.recipient_id) == "BOUNCED"
 
 
@@ -244,6 +248,48 @@ def test_the_recipient_of_the_attempt_is_blamed_and_not_where_the_mail_went_on_t
 def test_an_unmatched_report_of_the_whole_mail_suppresses_nobody(stores):
     assert apply(stores, bounce(address=None, ses_message_id="ses-unknown")) == 1
     assert suppressed(stores) == {}
+
+
+def test_a_report_of_a_mail_that_is_not_known_yet_suppresses_at_once_and_is_matched_later(stores):
+    claim = sent(stores, "alias@example.com")
+    id_, report = stored(stores), bounce(ses_message_id="ses-late", address="mailbox@elsewhere.example")
+    stores.notifications.await_match(id_, [report], "not known yet", timedelta(seconds=-1))
+    assert set(suppressed(stores)) == {"mailbox@elsewhere.example"}
+    assert rows(stores, "SELECT count(*) FROM events") == [(0,)]
+    assert stores.notifications.has_due()
+    change(stores, "UPDATE attempts SET ses_message_id = 'ses-late'")
+    stores.notifications.apply(id_, [report], wait_for_match=True)
+    assert set(suppressed(stores)) == {"mailbox@elsewhere.example", "alias@example.com"}
+    assert status(stores, claim.recipient_id) == "BOUNCED"
+
+
+def test_an_event_that_was_stored_without_its_mail_finds_it_by_a_second_report_with_our_id(stores):
+    (id_,) = accept(stores, "alias@example.com")
+    claim = begun(stores, id_)
+    stores.sending.ambiguous(claim, "ReadTimeoutError")
+    seen = {"address": "mailbox@elsewhere.example", "ses_message_id": "ses-x", "feedback_id": "one"}
+    assert apply(stores, bounce(**seen)) == 1
+    assert status(stores, id_) == "AMBIGUOUS"
+    assert apply(stores, bounce(claim.attempt_id, **seen)) == 1
+    assert status(stores, id_) == "BOUNCED"
+    assert "alias@example.com" in suppressed(stores)
+    assert apply(stores, bounce(claim.attempt_id, **seen)) == 0
+    assert rows(stores, "SELECT recipient_id, attempt_id FROM events") == [(id_, claim.attempt_id)]
+
+
+def test_what_was_applied_is_told_with_the_id_that_smtp_answered(stores):
+    claim = sent(stores, "alias@example.com")
+    reports = [
+        bounce(claim.attempt_id, address="mailbox@elsewhere.example"),
+        bounce("f" * 32, address="who@x.example", ses_message_id="ses-2"),
+    ]
+    applied = stores.notifications.apply(stored(stores), reports, wait_for_match=False)
+    assert applied == (
+        Applied(EventKind.BOUNCE, claim.ulid, "alias@example.com", claim.attempt_id, Status.BOUNCED, new=True),
+        Applied(EventKind.BOUNCE, None, "who@x.example", "f" * 32, None, new=True),
+    )
+    (again,) = stores.notifications.apply(stored(stores), reports[:1], wait_for_match=False)
+    assert again == replace(applied[0], new=False)
 
 
 # Suppressions
