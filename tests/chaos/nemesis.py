@@ -60,7 +60,7 @@ class UpNemesis(Nemesis):
 
     def strike(self) -> None:
         victim = self.chance.choice(self._installation.children())
-        name = self._installation.name_of(victim)
+        name = self._installation.name_of(victim) or "somebody"
         if self.chance.random() < 0.2:
             self.note("stop", name)
             self.halt(victim.pid)
@@ -90,8 +90,9 @@ class HandNemesis(Nemesis):
         ]
         self.chance.choice(deeds)()
 
-    def kill_one(self) -> None:
-        self._kill(self.chance.choice(self._programs.running()))
+    def kill_one(self, *among: str) -> None:
+        """The program and all that it started."""
+        self._kill(self.chance.choice(among or self._programs.running()))
 
     def kill_dispatcher(self) -> None:
         holder = self._book.holder()
