@@ -23,7 +23,7 @@ PROBE_EVERY = {ErrorClass.ACCOUNT: timedelta(seconds=30), ErrorClass.QUOTA: time
 
 
 class Circuit:
-    """Opens the circuit, and says so once, however many calls in flight are refused together."""
+    """Opens the circuit and tells in the log: once, however many calls in flight are refused together."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -38,6 +38,12 @@ class Circuit:
         self._control.put(CIRCUIT, fact, lasting=wait)
         if (before is None or before.get("kind") != error_class) and self._is_news(began):
             log.error("send.circuit_open", reason=reason, kind=error_class.value, probe_in=wait.total_seconds())
+
+    def closed(self) -> None:
+        """The store has closed it: a probe was accepted."""
+        with self._lock:
+            self._told_at = float("-inf")  # a call that still hangs may open it again, and that is news
+        log.warning("send.circuit_closed", meaning="SES takes mail again")
 
     def _is_news(self, began: float) -> bool:
         """Whether the call began after the last opening was told. No call begins while the circuit is open."""

@@ -113,7 +113,7 @@ class Sender:
             ses_message_id=ses_message_id,
         )
         if closed:
-            log.warning("send.circuit_closed", meaning="SES takes mail again")
+            self._circuit.closed()
 
     def _record_failure(self, claim: Claim, error: SesError, began: float) -> None:
         reason, error_class = str(error), error.error_class.value

@@ -76,6 +76,16 @@ def test_it_is_news_again_after_it_was_closed(stores, circuit):
     assert len(events(lines)) == 2
 
 
+def test_a_call_from_before_that_opens_it_again_is_news_too(stores, circuit):
+    began = time.monotonic()
+    with capture_logs() as lines:
+        circuit.open(ErrorClass.ACCOUNT, "paused", began)
+        stores.control.remove(CIRCUIT)
+        circuit.closed()
+        circuit.open(ErrorClass.ACCOUNT, "paused", began)
+    assert [line["event"] for line in lines] == ["send.circuit_open", "send.circuit_closed", "send.circuit_open"]
+
+
 def test_another_process_knows_that_it_is_open_already(stores, circuit):
     stores.control.put(CIRCUIT, {"reason": "paused", "at": 0.0, "kind": "account"}, lasting=timedelta(seconds=30))
     with capture_logs() as lines:
