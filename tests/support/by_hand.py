@@ -213,10 +213,13 @@ class ByHand:
         process = self._programs[name].process
         return process is not None and process.poll() is not None
 
-    def stop(self, name: str) -> int:
-        """SIGTERM, and the exit code."""
+    def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end, and the exit code. SIGINT goes to all that it started, too, as Ctrl-C in a terminal does."""
         process = self._taken(name)
-        process.terminate()
+        if how is signal.SIGINT:
+            os.killpg(process.pid, how)
+        else:
+            process.send_signal(how)
         return process.wait(timeout=60)
 
     def kill(self, name: str) -> None:
