@@ -21,7 +21,7 @@ from webhook.notifications import MAX_BODY
 ROOT = Path(__file__).parents[2]
 PAPERS = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("operations", "proxy", "backup", "erase", "limits", "databases", "by-hand")
+    for name in ("operations", "proxy", "backup", "erase", "limits", "databases", "by-hand", "upgrade")
 ]
 EACH = pytest.mark.parametrize("paper", PAPERS, ids=lambda file: file.stem)
 
