@@ -6,6 +6,7 @@ the copy is what a machine would find after its power came back.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sqlite3
@@ -17,7 +18,6 @@ from pathlib import Path
 from tests.chaos.client import Load
 from tests.chaos.disks import Image
 from tests.chaos.ledger import Answer, Ledger
-from tests.chaos.nemesis import signal_group
 from tests.chaos.scenario import Run, Tier, scenario
 from tests.support.by_hand import ByHand
 
@@ -70,11 +70,11 @@ def row_02(run: Run) -> None:
 @contextmanager
 def _stopped(pid: int) -> Iterator[None]:
     """Nothing is acknowledged meanwhile, and the disk does not change under the copy."""
-    signal_group(pid, signal.SIGSTOP)
+    os.killpg(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        signal_group(pid, signal.SIGCONT)
+        os.killpg(pid, signal.SIGCONT)
 
 
 def _acknowledged(ledger: Ledger) -> set[str]:
