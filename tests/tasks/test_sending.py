@@ -161,6 +161,7 @@ def test_waits_are_spread_by_a_fifth_and_those_of_throttled_mail_by_a_half():
 @pytest.mark.parametrize(("error_class", "seconds"), [(ErrorClass.ACCOUNT, 30), (ErrorClass.QUOTA, 600)])
 def test_trouble_of_the_account_opens_the_circuit_for_a_while(stores, ses, sender, error_class, seconds):
     first, second = marked(stores, "a@example.com", "b@example.com")
+    expires_at = column(stores, first, "expires_at")
     ses.fail = lambda _: SesError(error_class, "no more")
     sender.send(first)
     sender.send(second)
@@ -171,6 +172,7 @@ def test_trouble_of_the_account_opens_the_circuit_for_a_while(stores, ses, sende
     assert until - changed == seconds * 1_000_000
     assert stores.sending.outlook().stopped
     assert wait_of(stores, first) < 8
+    assert column(stores, first, "expires_at") == expires_at
 
 
 def half_open(stores, kind="account"):
