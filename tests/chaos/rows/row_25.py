@@ -42,7 +42,7 @@ _BECOMES = {"Delivery": "DELIVERED", "Bounce": "BOUNCED", "Complaint": "COMPLAIN
     "25",
     title="Webhook reliability: each event three times, shuffled, early; SQLite locked, Redis down, webhook killed",
     passes="effect = once; 5xx and never 4xx while the database is away; 0 events lost; a body too large is not read",
-    tiers={Tier.SHORT: 16, Tier.STANDARD: 110, Tier.LONG: 600},
+    tiers={Tier.SHORT: 14, Tier.STANDARD: 110, Tier.LONG: 600},
 )
 def webhook_over_sqlite(run: Run) -> None:
     site = _build(run)
