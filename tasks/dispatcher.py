@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gateway.dispatch import Dispatch
 from gateway.logs import get_logger
-from gateway.store.control import ACCOUNT, THROTTLE, Lease, LeaseLostError
+from gateway.store.control import ACCOUNT, PACE, THROTTLE, Lease, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.stores import Stores
 from tasks.feedback import FeedbackProcessor
@@ -32,6 +32,7 @@ _TICK = 0.05
 _PACE_EVERY = 1.0
 _UNKNOWN_RATE = 1.0  # a new account's; until GetAccount has answered
 _MARKED_SECONDS = 2.0
+_TRIFLE = 0.02
 _NOTIFICATIONS = 200
 _CRASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -188,6 +189,7 @@ class _Loop:
         self._slowdown = Slowdown(seen=self._throttled_at())  # what was answered before is not ours to heed
         self._account_rate = _UNKNOWN_RATE
         self._paced_at = 0.0
+        self._told_rate = 0.0
         self._probed_at = 0.0
 
     def run(self, tick_on: Callable[[], bool]) -> None:
@@ -242,7 +244,15 @@ class _Loop:
             account = self._stores.control.get(ACCOUNT)
             self._account_rate = float((account or {}).get("max_send_rate", _UNKNOWN_RATE))
             self._slowdown = self._slowdown.throttled(self._throttled_at(), now)
+            self._tell_pace(self._slowdown.current(now))
         return self._account_rate * self._rate_factor * self._slowdown.current(now)
+
+    def _tell_pace(self, factor: float) -> None:
+        """The rate in force, for people and monitors; written when it has changed by more than a trifle."""
+        rate = self._account_rate * self._rate_factor * factor
+        if abs(rate - self._told_rate) > self._told_rate * _TRIFLE:
+            self._told_rate = rate
+            self._stores.control.put(PACE, {"rate": round(rate, 3), "factor": round(factor, 3)})
 
     def _throttled_at(self) -> float:
         """When SES last told a worker to slow down, in seconds since 1970; 0 if never."""

@@ -1,4 +1,7 @@
-"""What the dispatcher does on its clock beside dispatching: lapsed claims, old age, retention, the account's quota."""
+"""What the dispatcher does on its clock beside dispatching.
+
+Lapsed claims, mail in doubt, careless credentials, old age, retention, and the account's quota.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.aws.account import Account, AccountUnknownError
+from gateway.evidence import Channel
 from gateway.logs import get_logger
 from gateway.store.control import ACCOUNT, Lease, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
@@ -17,6 +21,9 @@ from tasks.clock import ClockWatch
 log = get_logger(__name__)
 
 _SWEEP_EVERY = 1.0
+_SETTLE_EVERY = 2.0
+_JUDGE_EVERY = 10.0
+_EVIDENCE_EVERY = 60.0
 _EXPIRE_EVERY = 5.0
 _RETAIN_EVERY = 600.0
 _ACCOUNT_EVERY = 60.0
@@ -52,7 +59,19 @@ class Housekeeping:
         self._patience = patience
         self._in_office_since = self._steady_since = self._started = clock()
         self._account_error = ""
-        self._chores = (_Chore(self._ask_account), _Chore(self._sweep), _Chore(self._expire), _Chore(self._retain))
+        self._channel = Channel.UNKNOWN
+        self._chores = tuple(
+            _Chore(run)
+            for run in (
+                self._ask_account,
+                self._sweep,
+                self._settle,
+                self._watch_evidence,
+                self._judge,
+                self._expire,
+                self._retain,
+            )
+        )
 
     def run(self, lease: Lease, done: threading.Event) -> None:
         """Do what is due until `done` is set. What fails is done again at its next time."""
@@ -111,6 +130,8 @@ class Housekeeping:
             return _ACCOUNT_UNKNOWN_EVERY
         self._account_error = ""
         self._stores.control.put(ACCOUNT, account.as_fact())
+        if account.has_capacity and self._stores.control.half_open("quota"):
+            log.info("housekeeping.quota_has_room", doing="one mail tries whether SES takes mail again")
         return _ACCOUNT_EVERY
 
     def _sweep(self, lease: Lease) -> float:
@@ -119,9 +140,46 @@ class Housekeeping:
             log.warning("housekeeping.claims_lapsed", released=released, ambiguous=ambiguous)
         return _SWEEP_EVERY
 
+    def _settle(self, lease: Lease) -> float:
+        """Waiting for evidence is over when the clock says so: it must have been steady for as long."""
+        if not self._trusts_the_clock(min(self._patience, self._stores.ambiguity.wait)):
+            return _SETTLE_EVERY
+        settled = self._stores.ambiguity.settle(lease)
+        if settled.resent or settled.held:
+            log.warning("housekeeping.ambiguous_settled", resent=settled.resent, held=settled.held)
+        return _SETTLE_EVERY
+
+    def _watch_evidence(self, _lease: Lease) -> float:
+        """An alarm when mail waits for evidence and none comes for anything: somebody must look at SNS."""
+        outlook = self._stores.ambiguity.outlook()
+        if outlook.channel is Channel.SILENT:
+            log.error(
+                "housekeeping.evidence_silent",
+                waiting=outlook.waiting,
+                fix="mail was sent and SES reported nothing on it: look at the event destination, the subscription and"
+                " the webhook's log",
+            )
+        elif self._channel is Channel.SILENT:
+            log.info("housekeeping.evidence_back", waiting=outlook.waiting)
+        self._channel = outlook.channel
+        return _EVIDENCE_EVERY
+
+    def _judge(self, lease: Lease) -> float:
+        for credential, reason in self._stores.reputation.judge(lease):
+            log.error(
+                "housekeeping.credential_held",
+                credential=credential,
+                reason=reason,
+                fix=f"when its cause is gone: sesgate queue resume --credential {credential}",
+            )
+        return _JUDGE_EVERY
+
+    def _trusts_the_clock(self, seconds: float) -> bool:
+        return min(self._steady_for(), self._clock() - self._in_office_since) >= seconds
+
     def _expire(self, lease: Lease) -> float:
         # A clock that was only now set right must not end mail that was never given a chance.
-        if min(self._steady_for(), self._clock() - self._in_office_since) < self._patience:
+        if not self._trusts_the_clock(self._patience):
             return _EXPIRE_EVERY
         expired = self._stores.sweeping.expire(lease)
         if expired:

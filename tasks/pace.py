@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# A burst is what a quarter of a second allows, and always one: SES tolerates short bursts, not long ones.
-BURST_SECONDS = 0.25
+# A burst is what half a second allows, and always one: SES tolerates short bursts, not long ones.
+BURST_SECONDS = 0.5
 SLOWEST = 1 / 64
 RECOVERY_PER_SECOND = 0.01
 FEW = 4

@@ -15,6 +15,7 @@ PAUSE = "pause"
 CIRCUIT = "circuit"
 ACCOUNT = "account"
 THROTTLE = "throttle"
+PACE = "pace"
 TOPICS = "topics"
 LEASE = "dispatcher"
 
@@ -51,6 +52,18 @@ class Control:
 
     def remove(self, key: str) -> bool:
         return self._db.write(lambda sql: sql.run("DELETE FROM control WHERE key = ?", (key,)) > 0)
+
+    def half_open(self, kind: str) -> bool:
+        """Let one mail try now whether SES takes mail again; False when no circuit of that kind is shut for now."""
+
+        def work(sql: Sql) -> bool:
+            now = now_micros()
+            fact = get(sql, CIRCUIT)
+            if fact is None or fact.get("kind") != kind:
+                return False
+            return sql.run("UPDATE control SET until = ? WHERE key = ? AND until > ?", (now, CIRCUIT, now)) > 0
+
+        return self._db.write(work)
 
     def read_lease(self) -> Lease:
         with self._db.read() as sql:

@@ -194,17 +194,18 @@ class Sending:
 
         return self._db.write(work)
 
-    def accepted(self, claim: Claim, ses_message_id: str) -> None:
-        """SES answered 200: it has the mail. That counts whoever holds the claim by now."""
+    def accepted(self, claim: Claim, ses_message_id: str) -> bool:
+        """SES answered 200: it has the mail, whoever holds the claim by now. Whether that has closed the circuit."""
 
-        def work(sql: Sql) -> None:
+        def work(sql: Sql) -> bool:
             # A recipient that was erased has taken its attempts along, and nothing of it may come back.
-            if _end_attempt(sql, claim, ACCEPTED, ses_message_id, ses_message_id=ses_message_id):
-                happen(sql, claim.recipient_id, Happening.SEND)
-                # The probe of a circuit whose time is over has shown that SES takes mail again.
-                sql.run("DELETE FROM control WHERE key = ? AND until <= ?", (CIRCUIT, now_micros()))
+            if not _end_attempt(sql, claim, ACCEPTED, ses_message_id, ses_message_id=ses_message_id):
+                return False
+            happen(sql, claim.recipient_id, Happening.SEND)
+            # The probe of a circuit whose time is over has shown that SES takes mail again.
+            return sql.run("DELETE FROM control WHERE key = ? AND until <= ?", (CIRCUIT, now_micros())) > 0
 
-        self._db.write(work)
+        return self._db.write(work)
 
     def refused(self, claim: Claim, reason: str, *, error: str = "") -> None:
         """SES will never take this mail, or it cannot be sent at all."""

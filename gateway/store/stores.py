@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.evidence import Policy
 from gateway.logs import get_logger
+from gateway.reputation import Limits
 from gateway.settings import Settings
+from gateway.store.ambiguity import Ambiguity
 from gateway.store.control import Control
 from gateway.store.db import Database
 from gateway.store.messages import Messages
 from gateway.store.notifications import Notifications
 from gateway.store.opening import open_database
 from gateway.store.reports import Reports
+from gateway.store.reputation import Reputation
 from gateway.store.retention import Kept, Retention
 from gateway.store.schema import check_schema
 from gateway.store.sending import Sending
 from gateway.store.suppressions import Suppressions
 from gateway.store.sweeping import Sweeping
+from gateway.store.times import span
 
 log = get_logger(__name__)
 
@@ -31,6 +36,8 @@ class Stores:
     messages: Messages
     sending: Sending
     sweeping: Sweeping
+    ambiguity: Ambiguity
+    reputation: Reputation
     notifications: Notifications
     suppressions: Suppressions
     control: Control
@@ -50,16 +57,29 @@ def open_stores(settings: Settings) -> Stores:
     except BaseException:
         db.close()
         raise
+    ambiguity = Ambiguity(db, _ambiguity_policy(settings))
+    limits = Limits(settings.hold_bounce_rate, settings.hold_complaint_rate, settings.hold_min_sends)
+    reputation = Reputation(db, limits)
     return Stores(
         db=db,
         messages=Messages(db, settings.max_age),
         sending=Sending(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
         sweeping=Sweeping(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
+        ambiguity=ambiguity,
+        reputation=reputation,
         notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),
         suppressions=Suppressions(db),
         control=Control(db),
         reports=Reports(db),
         retention=Retention(db, Kept.from_settings(settings)),
+    )
+
+
+def _ambiguity_policy(settings: Settings) -> Policy:
+    return Policy(
+        wait=span(settings.ambiguous_wait),
+        resend=settings.ambiguous == "resend",
+        has_channel=settings.feedback == "configuration-set",
     )
 
 

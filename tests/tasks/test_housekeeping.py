@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from gateway.aws.account import Account, AccountUnknownError
-from gateway.store.control import ACCOUNT, LeaseLostError
+from gateway.evidence import Policy
+from gateway.reputation import Limits
+from gateway.store.ambiguity import Ambiguity
+from gateway.store.control import ACCOUNT, CIRCUIT, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
+from gateway.store.reputation import Reputation
 from gateway.store.retention import Retention
 from gateway.store.sweeping import Sweeping
 from gateway.store.times import now_micros
 from tasks.housekeeping import Housekeeping
-from tests.support.mail import accept, change, column, lease_of, status
+from tests.support.mail import accept, begun, change, column, lease_of, status
 
 ACCOUNT_FACT = Account(14.0, 50000.0, 3.0, sending_enabled=True, production_access=True, enforcement_status="HEALTHY")
 
@@ -164,3 +170,61 @@ def test_times_that_a_clock_set_back_has_left_far_ahead_are_corrected_when_it_ju
     clock.__class__ = Setting
     house.run(lease, clock)
     assert column(stores, id_, "next_attempt_at") < ahead
+
+
+def in_doubt(stores):
+    (id_,) = accept(stores)
+    stores.sending.ambiguous(begun(stores, id_), "SES did not answer in time")
+    change(stores, "UPDATE recipients SET changed_at = 1")
+    return id_
+
+
+@pytest.fixture
+def without_channel(stores):
+    policy = Policy(wait=15 * 60 * 1_000_000, resend=True, has_channel=False)
+    return replace(stores, ambiguity=Ambiguity(stores.db, policy))
+
+
+def test_mail_in_doubt_is_settled_once_this_dispatcher_has_had_the_patience(without_channel):
+    id_ = in_doubt(without_channel)
+    run(without_channel, rounds=5, step=10.0, patience=60)
+    assert status(without_channel, id_) == "AMBIGUOUS"
+    run(without_channel, rounds=9, step=10.0, patience=60)
+    assert status(without_channel, id_) == "QUEUED"
+
+
+def test_mail_in_doubt_is_not_sent_again_early_by_a_jump_of_the_clock(without_channel):
+    clock = Clock(rounds=9, step=100.0)
+    wall = Jumping(clock, 500.0, 86400.0)
+    house = Housekeeping(without_channel, lambda: ACCOUNT_FACT, clock, wall=wall, patience=450)
+    id_ = in_doubt(without_channel)
+    house.run(lease_of(without_channel), clock)
+    assert status(without_channel, id_) == "AMBIGUOUS", "450 seconds after the jump is at 950"
+
+
+def test_evidence_that_stays_away_is_an_alarm(stores, capsys):
+    in_doubt(stores)
+    (later,) = accept(stores)
+    stores.sending.accepted(begun(stores, later), "ses-1")
+    change(stores, "UPDATE attempts SET finished_at = 1 WHERE outcome = 'accepted'")
+    run(stores)
+    assert "housekeeping.evidence_silent" in capsys.readouterr().out
+
+
+def test_a_careless_credential_is_held_and_that_is_an_alarm(stores, capsys):
+    strict = replace(stores, reputation=Reputation(stores.db, Limits(0.04, 0.0008, min_sends=5)))
+    for id_ in accept(stores, *(f"n{number}@example.com" for number in range(5))):
+        change(stores, "UPDATE recipients SET status = 'BOUNCED', counted_at = ? WHERE id = ?", now_micros(), id_)
+    run(strict)
+    assert strict.reputation.standings()[0].held_by == "the dispatcher"
+    assert "housekeeping.credential_held" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "is_open"), [("quota", 3.0, False), ("quota", 50000.0, True), ("account", 3.0, True)]
+)
+def test_room_in_the_quota_lets_one_mail_try(stores, kind, sent, is_open):
+    stores.control.put(CIRCUIT, {"reason": "used up", "kind": kind}, lasting=timedelta(minutes=10))
+    run(stores, lambda: replace(ACCOUNT_FACT, sent_last_24_hours=sent))
+    outlook = stores.sending.outlook()
+    assert (outlook.stopped, outlook.probing) == (is_open, not is_open)

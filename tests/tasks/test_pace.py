@@ -18,8 +18,8 @@ def test_tokens_come_at_the_rate(rate, seconds, tokens):
     assert TokenBucket(0.0).available(rate, seconds) == tokens
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(1000, 250), (14, 3), (1, 1), (0.1, 1)])
-def test_an_idle_bucket_holds_a_quarter_of_a_second_and_always_one(rate, burst):
+@pytest.mark.parametrize(("rate", "burst"), [(1000, 500), (14, 7), (1, 1), (0.1, 1)])
+def test_an_idle_bucket_holds_half_a_second_and_always_one(rate, burst):
     assert TokenBucket(0.0).available(rate, 1000.0) == burst
 
 
@@ -43,8 +43,8 @@ def test_taken_tokens_are_gone():
 def test_a_clock_that_stands_or_goes_back_gives_nothing():
     bucket = TokenBucket(10.0)
     bucket.available(100, 10.5)
-    assert bucket.available(100, 10.5) == 25
-    assert bucket.available(100, 9.0) == 25
+    assert bucket.available(100, 10.5) == 50
+    assert bucket.available(100, 9.0) == 50
 
 
 def test_throttling_halves_once_a_second_and_time_restores():
