@@ -22,8 +22,15 @@ class Connection(Protocol):
     def in_transaction(self) -> bool:
         """Whether a mail transaction is under way: the only thing that a shutdown waits for."""
 
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the client has sent its whole mail and waits for the reply: cut off now, it would send it again."""
+
     def drain(self) -> None:
         """End when no transaction is open, now or as soon as the one under way is done."""
+
+    def end(self) -> None:
+        """End soon, and say so where the client would understand it."""
 
     def abort(self) -> None:
         """End now."""

@@ -91,6 +91,7 @@ class GatewaySMTP(SMTP):
         self._awaits_command = False
         self._draining = False
         self._replied_at = 0.0
+        self._owes_answer = False
         self._errors = 0
         self._junk = 0
         self._deadline = 0.0
@@ -140,6 +141,10 @@ class GatewaySMTP(SMTP):
     def in_transaction(self) -> bool:
         return self.envelope.is_open
 
+    @property
+    def owes_answer(self) -> bool:
+        return self._owes_answer
+
     def drain(self) -> None:
         self._draining = True
         self._end_when_idle()
@@ -156,6 +161,13 @@ class GatewaySMTP(SMTP):
             self.loop.call_at(farewell_at, self._end_when_idle)
         else:
             self._say_and_close(replies.SHUTTING_DOWN)
+
+    def end(self) -> None:
+        """Say so to a client that would read it now: it sends a command and waits, and is not amid its content."""
+        if self._awaits_command and not self._writer.is_closing():
+            self._say_and_close(replies.SHUTTING_DOWN)
+        else:
+            self._wire.abort()
 
     def abort(self) -> None:
         self._wire.abort()
@@ -186,6 +198,7 @@ class GatewaySMTP(SMTP):
         """Send a reply; ConnectionError when the client is gone."""
         self._writer.write(_line(status) if isinstance(status, str) else status + b"\r\n")
         self._replied_at = self.loop.time()
+        self._owes_answer = False
         await self._writer.drain()
 
     async def handle_exception(self, error: Exception) -> str:
@@ -343,7 +356,8 @@ class GatewaySMTP(SMTP):
         try:
             with LargePlace(self._front.large_places, self._client_key, self._limits.large_wait) as place:
                 content = await self._read_content(place)
-                self._deadline = math.inf  # the store has its own patience, and an answer is owed
+                self._deadline = math.inf  # the store has its own patience
+                self._owes_answer = True
                 reply = await self._handler.handle_DATA(self.session, self.envelope, content)
         finally:
             self._set_rset_state()

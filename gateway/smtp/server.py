@@ -89,14 +89,30 @@ class Front:
         for connection in self._connections:
             connection.drain()
         log.info("smtp.draining", connections=len(self._connections), transactions=self._connections.in_transaction())
+        patience = self._settings.drain_timeout.total_seconds()
+        # The last of it is for the answers to what has been read whole: the store may take so long.
+        for_answers = min(self._settings.gate_timeout.total_seconds(), patience / 2)
         try:
-            async with asyncio.timeout(self._settings.drain_timeout.total_seconds()):
-                await self._until_empty()
-        except TimeoutError:
-            log.warning("smtp.drain_timeout", transactions=self._connections.in_transaction())
+            if not await self._is_empty_within(patience - for_answers):
+                log.warning("smtp.drain_timeout", transactions=self._connections.in_transaction())
+                self._end_all_but_answers()
+                await self._is_empty_within(for_answers)
         finally:
             await self._end()
         log.info("smtp.stopped")
+
+    def _end_all_but_answers(self) -> None:
+        for connection in self._connections:
+            if not connection.owes_answer:
+                connection.end()
+
+    async def _is_empty_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._until_empty()
+        except TimeoutError:
+            return False
+        return True
 
     async def _until_empty(self) -> None:
         loop = asyncio.get_running_loop()

@@ -98,6 +98,28 @@ class TestDraining:
             front.drain().result(20)
             assert client.replies() == []
 
+    def test_a_client_that_waits_before_its_next_command_is_told_so(self, tmp_path):
+        with running_front(tmp_path, drain_timeout=timedelta(seconds=0.3)) as front, front.connect() as client:
+            client.say(b"EHLO c")
+            client.say(b"MAIL FROM:<a@b.test>")
+            front.drain().result(20)
+            assert client.replies() == [replies.SHUTTING_DOWN]
+
+    def test_whoever_has_sent_its_dot_is_answered_although_the_time_for_others_is_over(self, tmp_path):
+        times = {"drain_timeout": timedelta(seconds=4), "gate_timeout": timedelta(seconds=3)}
+        with running_front(tmp_path, **times) as front, front.connect() as slow, front.connect() as client:
+            front.messages.hold = True
+            slow.begin()
+            client.begin()
+            client.send(MESSAGE + b".\r\n")
+            until(lambda: front.messages.held)
+            drained = front.drain()
+            assert slow.replies() == []
+            front.messages.commit_held()
+            assert client.reply().startswith("250 2.0.0")
+            assert client.say(b"QUIT").startswith("221 ")
+            drained.result(20)
+
 
 class TestListening:
     def test_port_of_another_program_is_one_sentence(self, tmp_path):
