@@ -25,7 +25,7 @@ from tests.support.waiting import until
 
 _MAILS = {Tier.SHORT: 24, Tier.STANDARD: 300, Tier.LONG: 3_000}
 _AWAY = {Tier.SHORT: 2.0, Tier.STANDARD: 30.0, Tier.LONG: 30.0}
-_KILLS = {Tier.SHORT: 1, Tier.STANDARD: 10, Tier.LONG: 50}
+_KILLS = {Tier.SHORT: 1, Tier.STANDARD: 8, Tier.LONG: 50}
 _ANSWERS_AFTER_MS = 1_500  # SES has the mail that long before the worker knows
 _TIMES = 3
 _MAX_BODY = 512 * 1024

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.book import wait_for
 from tests.chaos.conclusion import settle
 from tests.chaos.reporter import Reporter, event
 from tests.chaos.scenario import Run, Tier, scenario
@@ -104,6 +105,8 @@ def _check(site: Site, tap: Tap, reports: _Reports, addresses: list[str]) -> Non
     run.figure("seconds from the 200 to the last call", max(after, default=0.0))
     run.check(reports.held_before.total() > len(addresses), "mail was waiting for the addresses that were reported")
     run.check(not late, f"no call started more than {_GRACE:.0f} s after the 200, but for {len(late)}")
+    understood = wait_for(lambda: site.book.unfinished_notifications() == 0, 30)
+    run.check(understood is not None, "every report is understood")
     run.check(site.book.count("SUPPRESSED") > 0, "waiting mail became SUPPRESSED")
     refused = [address for address in addresses if _is_refused(site.programs.smtp_port, address)]
     run.check(len(refused) == len(addresses), "new mail for these addresses is refused with 550")
