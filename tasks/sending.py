@@ -47,10 +47,12 @@ def throttled_wait(jitter: float) -> timedelta:
 class Sender:
     """Sends recipients by their ids. Safe from many threads; calling it twice for one id sends once."""
 
-    def __init__(self, stores: Stores, ses: Ses, hostname: str) -> None:
+    def __init__(self, stores: Stores, ses: Ses, hostname: str, *, call_within: float = 30.0) -> None:
+        """`call_within`: seconds after which an attempt that was written down is not begun any more."""
         self._stores = stores
         self._ses = ses
         self._hostname = hostname
+        self._call_within = call_within
         self._circuit = Circuit(stores.control)
         self._places = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
@@ -91,9 +93,14 @@ class Sender:
             wait = backoff(len(_WAITS), 0.0)
             self._stores.sending.released(claim, "the mail could not be prepared; see the workers' log", wait=wait)
             return
+        asked = time.monotonic()
         begun = self._stores.sending.begin_attempt(claim)
         if isinstance(begun, Suppression):
             log.info("send.suppressed", message_id=claim.ulid, recipient=claim.address, reason=begun.reason.value)
+        elif begun and time.monotonic() - asked > self._call_within:
+            # This process stood still. The claim may be another's by now, and a call would be a second mail.
+            reason = "the worker stood still before the call to SES"
+            _insist(lambda: self._stores.sending.released(claim, reason, wait=timedelta(0), counts=False))
         elif begun:
             self._call(claim, raw)
 

@@ -58,14 +58,17 @@ def open_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         stores=stores,
-        sender=Sender(stores, ses, socket.getfqdn()),
+        sender=Sender(stores, ses, socket.getfqdn(), call_within=settings.claim_lease.total_seconds() / 4),
         processor=FeedbackProcessor(stores.notifications),
         pool=ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="send"),
     )
 
 
 def read_timeout(claim_lease: timedelta) -> float:
-    """Seconds that SES may take to answer: the claim must outlive the call, and the writing down of its outcome."""
+    """Seconds that SES may take to answer.
+
+    The claim must outlive the call, which may begin in the first quarter of it, and the writing down of its outcome.
+    """
     return min(_LONGEST_READ, claim_lease.total_seconds() / 2)
 
 

@@ -192,9 +192,18 @@ def test_a_probe_that_is_refused_leaves_the_probing_to_other_mail(stores, ses, s
 def test_a_probe_that_is_accepted_closes_the_circuit(stores, ses, sender):
     (id_,) = marked(stores)
     half_open(stores)
-    sender.send(id_)
+    with capture_logs() as lines:
+        sender.send(id_)
     assert status(stores, id_) == "SENT"
     assert stores.control.get(CIRCUIT) is None
+    assert [line["event"] for line in lines].count("send.circuit_closed") == 1
+
+
+def test_a_worker_that_stood_still_before_the_call_makes_none(stores, ses):
+    (id_,) = marked(stores)
+    Sender(stores, ses, "gateway.example", call_within=-1.0).send(id_)
+    assert ses.addresses == []
+    assert (status(stores, id_), column(stores, id_, "attempts")) == ("QUEUED", 0)
 
 
 @pytest.mark.parametrize("closed", [True, False])
