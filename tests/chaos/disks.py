@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.chaos.scenario import Skipped
 
 MIB = 1024**2
+_BLOCK = 64 * 1024
 
 
 @contextlib.contextmanager
@@ -73,10 +74,18 @@ class Ballast:
     def leave(self, free: int) -> None:
         """Take all but so many bytes."""
         status = os.statvfs(self._file.parent)
-        taken = self._file.stat().st_size if self._file.exists() else 0
-        size = taken + status.f_bavail * status.f_frsize - free
-        with self._file.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, size))
+        self._take(status.f_bavail * status.f_frsize - free)
+
+    def take_all(self) -> None:
+        """To the last byte, whoever else is writing."""
+        with contextlib.suppress(OSError):
+            while True:
+                self._take(_BLOCK)
+
+    def _take(self, size: int) -> None:
+        with self._file.open("ab", buffering=0) as file:
+            for done in range(0, size, _BLOCK):
+                file.write(bytes(min(_BLOCK, size - done)))
 
     def throw_off(self) -> None:
         self._file.unlink(missing_ok=True)
