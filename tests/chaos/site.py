@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,13 @@ class Site:
 
 
 def build(
-    run: Run, *, postgres: bool = False, tapped: bool = False, keep_content: bool = False, **settings: str
+    run: Run,
+    *,
+    postgres: bool = False,
+    tapped: bool = False,
+    keep_content: bool = False,
+    by_hand: Callable[..., ByHand] = ByHand,
+    **settings: str,
 ) -> Site:
     """Redis, the simulated AWS and a migrated database; no program of ours runs yet."""
     server = run.stack.enter_context(running_postgres()) if postgres else None
@@ -45,7 +52,7 @@ def build(
     if tapped:
         tap = run.stack.enter_context(Tap(f"http://127.0.0.1:{port}", keep_content=keep_content))
         settings["AWS_ENDPOINT_URL_SESV2"] = tap.url
-    programs = ByHand(directory, url, mutant=run.mutant, sandbox_port=port, **settings)
+    programs = by_hand(directory, url, mutant=run.mutant, sandbox_port=port, **settings)
     run.stack.enter_context(programs)
     book = run.stack.enter_context(Book(directory, url))
     ledger = run.stack.enter_context(Ledger(run.directory / "ledger"))
