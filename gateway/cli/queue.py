@@ -8,15 +8,21 @@ from datetime import UTC, datetime
 import click
 
 from gateway.cli.context import actor, load_settings, opened_stores
-from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.errors import FAILED, CommandError, UsageError
 from gateway.cli.help import example
-from gateway.cli.output import counted, show_json, show_pairs, show_table, spoken_time
+from gateway.cli.output import counted, printable, show_json, show_table, spoken_time
+from gateway.cli.queue_look import as_json as look_as_json
+from gateway.cli.queue_look import concerns, look_at
+from gateway.cli.queue_screen import show, spoken_pause, spoken_rates
 from gateway.lifecycle import Status
-from gateway.store.queue import Pause, Queue, QueueStatus, Waiting
+from gateway.reputation import LAST_SENDS
+from gateway.store.queue import Queue, Waiting
+from gateway.store.reputation import Standing
+from gateway.store.stores import Stores
 
 _BY_HAND = "by hand"
-# What goes out without anybody's doing once the pause is lifted; the others wait for evidence or for a person.
-_SENT_ON_RESUME = frozenset({Status.QUEUED.value, Status.SENDING.value})
+# What goes out at once when the pause is lifted; the others wait for evidence first, or for a person.
+_SENT_ON_RESUME = (Status.QUEUED, Status.SENDING)
 
 
 @click.group(epilog=example("sesgate queue status"))
@@ -24,43 +30,99 @@ def command() -> None:
     """See what waits for sending; pause and resume it."""
 
 
-@command.command(epilog=example("sesgate queue status --json"))
+@command.command(epilog=example("sesgate queue status", "sesgate queue status --check"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(as_json: bool) -> None:
-    """Show what waits, what is due, and whether something stops the sending."""
+@click.option("--check", is_flag=True, help="For a monitor: one line, and exit code 1 if something needs a person.")
+@click.pass_context
+def status(context: click.Context, as_json: bool, check: bool) -> None:
+    """Show what waits, what is held and why, what is due, and what stops or slows the sending."""
     with opened_stores(load_settings()) as stores:
-        found = Queue(stores.db).status()
+        look = look_at(stores)
+    now = datetime.now(UTC)
+    found = concerns(look, now)
     if as_json:
-        show_json(found)
-        return
-    show_pairs(_pairs(found, datetime.now(UTC)))
-    click.echo()
-    show_table(("STATUS", "RECIPIENTS"), ((name, str(count)) for name, count in found.recipients.items()))
+        show_json(look_as_json(look, now))
+    elif check:
+        click.echo(printable("; ".join(found)) if found else "Nothing needs a person.")
+    else:
+        show(look, now)
+    if check and found:
+        context.exit(FAILED)
 
 
-@command.command(epilog=example('sesgate queue pause --reason "new templates are being checked"'))
+_CREDENTIAL = click.option("--credential", metavar="NAME", help="Only what was accepted under this credential.")
+
+
+@command.command(
+    epilog=example(
+        'sesgate queue pause --reason "new templates are being checked"', "sesgate queue pause --credential shop"
+    )
+)
 @click.option("--reason", default=_BY_HAND, show_default=True, help="What others read as the reason.")
-def pause(reason: str) -> None:
+@_CREDENTIAL
+def pause(reason: str, credential: str | None) -> None:
     """Stop sending at once. Mail is still accepted, and reports of SES are still taken in."""
     with opened_stores(load_settings()) as stores:
+        if credential is not None:
+            click.echo(_hold(stores, credential, reason))
+            return
         standing = Queue(stores.db).pause(reason, actor=actor())
     if standing:
-        click.echo(f"Sending was paused already ({_spoken(standing)}); nothing was changed.")
+        click.echo(f"Sending was paused already ({spoken_pause(standing)}); nothing was changed.")
     else:
         click.echo("Sending is paused: mail is accepted and waits. What is being handed to SES now still goes out.")
 
 
-@command.command(epilog=example("sesgate queue resume"))
+def _hold(stores: Stores, credential: str, reason: str) -> str:
+    if stores.reputation.hold(credential, reason, actor=actor()):
+        return f"Nothing of {credential} is sent from now on: its mail is accepted and waits."
+    standing = _standing(stores, credential)
+    why = f"by {standing.held_by}, {standing.held_reason}"
+    return f"{credential} was held already ({why}); nothing was changed."
+
+
+@command.command(epilog=example("sesgate queue resume", "sesgate queue resume --credential shop"))
 @click.option("--yes", is_flag=True, help="Do not ask, even if the database came from a backup.")
-def resume(yes: bool) -> None:
-    """Let sending go on. On a database that came from a backup it asks first."""
+@_CREDENTIAL
+def resume(yes: bool, credential: str | None) -> None:
+    """Let sending go on. On a database that came from a backup it asks first.
+
+    A credential that is held, by hand or for its bounces or complaints, is released by its name only. Its rates are
+    judged anew then, by what it sends from that moment on.
+    """
     with opened_stores(load_settings()) as stores:
+        if credential is not None:
+            click.echo(_release(stores, credential))
+            return
         queue = Queue(stores.db)
         standing = queue.find_pause()
         if standing and standing.backup_at:
             _confirm_restored(queue.waiting_since_backup(standing.backup_at), standing.backup_at, yes=yes)
         lifted = queue.resume(actor=actor())
+        held = [one.credential for one in stores.reputation.standings() if one.held_at is not None]
     click.echo(f"Sending goes on (it was paused: {lifted.reason})." if lifted else "Sending was not paused.")
+    for name in held:
+        click.echo(f"{name} stays held; `sesgate queue resume --credential {name}` releases it.", err=True)
+
+
+def _release(stores: Stores, credential: str) -> str:
+    standing = _standing(stores, credential)
+    if not stores.reputation.release(credential, actor=actor()):
+        return f"{credential} was not held."
+    limits = stores.reputation.limits
+    return (
+        f"{credential} may send again (it was held by {standing.held_by}: {standing.held_reason}).\n"
+        f"Its last 24 hours: {spoken_rates(standing.day, limits)}."
+        f" Its last {LAST_SENDS:,}: {spoken_rates(standing.last, limits)}.\n"
+        "It is judged anew, by what it sends from now on. AWS goes on counting what was."
+    )
+
+
+def _standing(stores: Stores, credential: str) -> Standing:
+    for standing in stores.reputation.standings():
+        if standing.credential == credential:
+            return standing
+    raise CommandError(f"There is no credential {credential!r}.")
 
 
 def _confirm_restored(waiting: list[Waiting], backup_at: datetime, *, yes: bool) -> None:
@@ -76,16 +138,23 @@ def _confirm_restored(waiting: list[Waiting], backup_at: datetime, *, yes: bool)
 
 def risk(waiting: list[Waiting], backup_at: datetime) -> str:
     """What may be sent a second time from a restored database."""
-    count = sum(one.recipients for one in waiting if one.status in _SENT_ON_RESUME)
-    unknown = sum(one.recipients for one in waiting) - count
+    count = _recipients(waiting, *_SENT_ON_RESUME)
     made = f"This database was restored from a backup made at {spoken_time(backup_at)}."
     if not waiting:
         return f"{made} Nothing from before the backup waits for sending, so nothing is sent twice."
-    others = f" {counted(unknown)} more waited for evidence or for a person then." if unknown else ""
-    return (
-        f"{made} When sending goes on, {counted(count)} from before it will be sent that may have been sent already,"
-        f" after the backup was made.{others}"
-    )
+    in_doubt, held = _recipients(waiting, Status.AMBIGUOUS), _recipients(waiting, Status.HELD)
+    sent = f"When sending goes on, {counted(count)} from before it will be sent that may have been sent already,"
+    parts = [made, sent, "after the backup was made."]
+    if in_doubt:
+        parts.append(f"{counted(in_doubt)} waited for evidence then: where none comes, it is sent again after a while,")
+        parts.append("or held, as SESGATE_AMBIGUOUS says.")
+    if held:
+        parts.append(f"{counted(held)} waited for a person then, and still will.")
+    return " ".join(parts)
+
+
+def _recipients(waiting: list[Waiting], *statuses: Status) -> int:
+    return sum(one.recipients for one in waiting if one.status in statuses)
 
 
 def show_waiting(waiting: list[Waiting]) -> None:
@@ -102,62 +171,3 @@ def show_waiting(waiting: list[Waiting]) -> None:
             for one in waiting
         ),
     )
-
-
-def _pairs(found: QueueStatus, now: datetime) -> list[tuple[str, str]]:
-    return [
-        ("sending", _stopped(found, now)),
-        ("due now", _due(found, now)),
-        ("next retry", _when(found.next_retry_at, now)),
-        ("dispatcher", _dispatcher(found, now)),
-        (
-            "reports",
-            f"{found.unprocessed_notifications} to process, {found.notifications_not_understood} not understood",
-        ),
-    ]
-
-
-def _stopped(found: QueueStatus, now: datetime) -> str:
-    if found.pause:
-        return f"paused: {_spoken(found.pause)}"
-    if found.circuit:
-        probe = found.circuit.probe_at
-        tries = "one mail at a time tries" if probe is None or probe <= now else f"one mail tries {_when(probe, now)}"
-        return f"stopped since {spoken_time(found.circuit.since)}, because SES says: {found.circuit.reason}; {tries}"
-    return "goes on"
-
-
-def _spoken(pause: Pause) -> str:
-    by = f" by {pause.actor}" if pause.actor else ""
-    return f"since {spoken_time(pause.since)}{by}, {pause.reason}"
-
-
-def _due(found: QueueStatus, now: datetime) -> str:
-    if found.oldest_due_at is None:
-        return "nothing"
-    return f"{counted(found.due)}, the first {_when(found.oldest_due_at, now)}"
-
-
-def _dispatcher(found: QueueStatus, now: datetime) -> str:
-    dispatcher = found.dispatcher
-    if not dispatcher.holder:
-        return "none is active; is a worker running?"
-    return f"{dispatcher.holder}, last beat {_when(dispatcher.last_beat_at, now)}"
-
-
-def _reports(found: QueueStatus) -> str:
-    return f"{found.unprocessed_notifications} to process, {found.notifications_not_understood} not understood"
-
-
-def _when(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "none"
-    seconds = round((moment - now).total_seconds())
-    return f"in {_length(seconds)}" if seconds > 0 else f"{_length(-seconds)} ago"
-
-
-def _length(seconds: int) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"

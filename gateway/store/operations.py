@@ -18,7 +18,7 @@ from gateway.lifecycle import AFTER_SES, ENDED_BEFORE_SES, Happening, Status
 from gateway.store.audit import amend, begin
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
-from gateway.store.sending import happen
+from gateway.store.sending import AMBIGUOUS, happen
 from gateway.store.sql import Sql, marks
 from gateway.store.times import now_micros, span, to_micros
 
@@ -249,7 +249,7 @@ def _look(sql: Sql, ids: Sequence[int], lock: str = "") -> list[_Row]:
     now = now_micros()
     rows = sql.all(
         "SELECT r.id, r.message_id, r.status, r.reason, r.next_attempt_at, EXISTS (SELECT 1 FROM attempts a"
-        " WHERE a.recipient_id = r.id AND (a.outcome IS NULL OR a.outcome = 'ambiguous'))"
+        f" WHERE a.recipient_id = r.id AND (a.outcome IS NULL OR a.outcome = '{AMBIGUOUS}'))"
         f" FROM recipients r WHERE r.id IN ({marks(ids)}) ORDER BY r.id{lock}",
         ids,
     )

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.lifecycle import BEFORE_SES
-from gateway.store import control
+from gateway.store import control, depth
 from gateway.store.audit import record
 from gateway.store.db import Database
+from gateway.store.depth import AccountSeen, Circuit, DispatcherState, HeldFor, Pace
 from gateway.store.sql import Sql, marks
 from gateway.store.times import from_micros, now_micros, to_micros
 
@@ -27,36 +28,27 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Circuit:
-    """Sending is stopped because SES refuses it; from `probe_at` on one mail at a time tries again."""
-
-    reason: str
-    since: datetime
-    probe_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherState:
-    """The holder of the lease, empty after a clean stop, and when it last showed that it moves."""
-
-    holder: str
-    epoch: int
-    last_beat_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """`recipients` is by status. `due` may be sent now; `next_retry_at` is when the first of the others may."""
+    """`recipients` is by status, of those that SES does not surely have. `outcomes` counts what was reached ever.
+
+    `due` may be sent now; `next_retry_at` is when the first of the others may. `pace` and `account` are None while
+    nobody knows them.
+    """
 
     recipients: dict[str, int]
+    oldest_accepted_at: datetime | None
     due: int
     oldest_due_at: datetime | None
     next_retry_at: datetime | None
+    held_for: tuple[HeldFor, ...]
     pause: Pause | None
     circuit: Circuit | None
+    pace: Pace | None
+    account: AccountSeen | None
     dispatcher: DispatcherState
     unprocessed_notifications: int
     notifications_not_understood: int
+    outcomes: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +69,23 @@ class Queue:
         self._db = db
 
     def status(self) -> QueueStatus:
-        now = now_micros()
         with self._db.read() as sql:
-            due, oldest = _first(
-                sql, "SELECT count(*), min(next_attempt_at)", "status = 'QUEUED' AND next_attempt_at <= ?", now
-            )
-            (retry,) = _first(sql, "SELECT min(next_attempt_at)", "status = 'QUEUED' AND next_attempt_at > ?", now)
+            due = depth.due(sql, now_micros())
             return QueueStatus(
-                recipients=dict(sql.all("SELECT status, count(*) FROM recipients GROUP BY status ORDER BY status")),
-                due=due,
-                oldest_due_at=_moment(oldest),
-                next_retry_at=_moment(retry),
+                recipients=depth.unfinished(sql),
+                oldest_accepted_at=depth.oldest_accepted_at(sql),
+                due=due.recipients,
+                oldest_due_at=due.oldest_at,
+                next_retry_at=due.next_retry_at,
+                held_for=depth.held_for(sql),
                 pause=find_pause(sql),
-                circuit=_circuit(sql),
-                dispatcher=_dispatcher(sql),
-                unprocessed_notifications=_notifications(sql, "next_attempt_at IS NOT NULL"),
-                notifications_not_understood=_notifications(sql, "next_attempt_at IS NULL AND message IS NOT NULL"),
+                circuit=depth.circuit(sql),
+                pace=depth.pace(sql),
+                account=depth.account(sql),
+                dispatcher=depth.dispatcher(sql),
+                unprocessed_notifications=depth.unprocessed_notifications(sql),
+                notifications_not_understood=depth.notifications_not_understood(sql),
+                outcomes=depth.tallies(sql).get("outcomes", {}),
             )
 
     def find_pause(self) -> Pause | None:
@@ -167,8 +160,7 @@ def restored_reason(backup_at: datetime) -> str:
 
 def find_pause(sql: Sql) -> Pause | None:
     """For use inside a transaction; None when nobody has paused sending, or the time of a pause is over."""
-    row = sql.one("SELECT 1 FROM control WHERE key = ? AND (until IS NULL OR until > ?)", (control.PAUSE, now_micros()))
-    fact = control.get(sql, control.PAUSE) if row else None
+    fact = control.get(sql, control.PAUSE) if depth.is_paused(sql, now_micros()) else None
     if fact is None:
         return None
     return Pause(
@@ -186,30 +178,6 @@ def put_pause(sql: Sql, pause: Pause) -> None:
     control.put(sql, control.PAUSE, fact)
 
 
-def _circuit(sql: Sql) -> Circuit | None:
-    row = sql.one("SELECT until, changed_at FROM control WHERE key = ?", (control.CIRCUIT,))
-    if row is None:
-        return None
-    fact = control.get(sql, control.CIRCUIT) or {}
-    return Circuit(str(fact.get("reason", "")), from_micros(row[1]), _moment(row[0]))
-
-
-def _dispatcher(sql: Sql) -> DispatcherState:
-    lease = control.read_lease(sql)
-    changed = sql.value("SELECT changed_at FROM control WHERE key = ?", (control.LEASE,))
-    return DispatcherState(lease.holder, lease.epoch, _moment(changed))
-
-
-def _notifications(sql: Sql, condition: str) -> int:
-    return int(sql.value(f"SELECT count(*) FROM notifications WHERE processed_at IS NULL AND {condition}"))
-
-
-def _first(sql: Sql, select: str, condition: str, now: int) -> tuple[Any, ...]:
-    row = sql.one(f"{select} FROM recipients WHERE {condition}", (now,))
-    assert row is not None  # noqa: S101  an aggregate always has a row
-    return row
-
-
 def _last_activity(sql: Sql) -> datetime:
     """A dispatcher beats every second into `control`, so this is the moment of the backup if workers ran then."""
     moments = [
@@ -223,10 +191,6 @@ def _last_activity(sql: Sql) -> datetime:
         )
     ]
     return from_micros(max((moment for moment in moments if moment is not None), default=now_micros()))
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
 
 
 def _seconds(value: object) -> datetime | None:

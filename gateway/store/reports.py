@@ -2,52 +2,143 @@
 
 from __future__ import annotations
 
-from gateway.metrics import Gauges
-from gateway.store.control import CIRCUIT, PAUSE, read_lease
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gateway.evidence import Channel
+from gateway.metrics import AccountLimits, Counts, Dispatching, Gauges, Inbox, Rate, Stops, Waiting, Window
+from gateway.reputation import Rates
+from gateway.store import depth
+from gateway.store.ambiguity import Ambiguity, AmbiguityOutlook
 from gateway.store.db import Database
+from gateway.store.reputation import Reputation, Standing
 from gateway.store.sql import Sql
 from gateway.store.times import now_micros
+
+_CENSUS_EVERY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What no index can count. It changes slowly, and is counted once a minute at most."""
+
+    suppressions: Mapping[str, int]
+    notifications_not_understood: int
 
 
 class Reports:
     """What the whole installation looks like at one moment."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(
+        self,
+        db: Database,
+        ambiguity: Ambiguity,
+        reputation: Reputation,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._db = db
+        self._ambiguity = ambiguity
+        self._reputation = reputation
+        self._clock = clock
+        self._counting = threading.Lock()
+        self._counted: tuple[float, Census] | None = None
 
     def gauges(self) -> Gauges:
         """StoreUnavailableError when the database cannot be asked."""
-        now = now_micros()
+        outlook, standings, census = self._ambiguity.outlook(), self._reputation.standings(), self._census()
         with self._db.read() as sql:
-            lease = read_lease(sql)
             return Gauges(
-                recipients=_counts(sql, "SELECT status, count(*) FROM recipients GROUP BY status"),
-                oldest_due_age=_oldest_due_age(sql, now),
-                messages=int(sql.value("SELECT count(*) FROM messages")),
-                unprocessed_notifications=int(
-                    sql.value("SELECT count(*) FROM notifications WHERE processed_at IS NULL")
+                waiting=_waiting(sql, outlook),
+                counts=_counts(depth.tallies(sql)),
+                rate=_rate(depth.pace(sql)),
+                account=_account(depth.account(sql)),
+                stops=_stops(sql, standings),
+                windows=_windows(standings),
+                inbox=Inbox(
+                    silent=is_silent(outlook),
+                    unprocessed=depth.unprocessed_notifications(sql),
+                    not_understood=census.notifications_not_understood,
+                    suppressions=census.suppressions,
                 ),
-                suppressions=_counts(sql, "SELECT reason, count(*) FROM suppressions GROUP BY reason"),
-                dispatcher_holder=lease.holder,
-                dispatcher_epoch=lease.epoch,
-                dispatcher_beat=lease.beat,
-                circuit_open=_is_set(sql, CIRCUIT),
-                paused=_is_set(sql, PAUSE),
+                dispatching=_dispatching(depth.dispatcher(sql)),
                 database_bytes=self._db.size(),
             )
 
+    def _census(self) -> Census:
+        with self._counting:
+            if self._counted is None or self._clock() - self._counted[0] >= _CENSUS_EVERY:
+                with self._db.read() as sql:
+                    self._counted = (self._clock(), take_census(sql))
+            return self._counted[1]
 
-def _counts(sql: Sql, statement: str) -> dict[str, int]:
-    return {str(name): int(count) for name, count in sql.all(statement)}
 
-
-def _oldest_due_age(sql: Sql, now: int) -> float:
-    oldest = sql.value(
-        "SELECT min(next_attempt_at) FROM recipients WHERE status = 'QUEUED' AND next_attempt_at <= ?", (now,)
+def take_census(sql: Sql) -> Census:
+    return Census(
+        suppressions={
+            str(reason): int(count)
+            for reason, count in sql.all("SELECT reason, count(*) FROM suppressions GROUP BY reason")
+        },
+        notifications_not_understood=depth.notifications_not_understood(sql),
     )
-    return 0.0 if oldest is None else (now - int(oldest)) / 1_000_000
 
 
-def _is_set(sql: Sql, key: str) -> bool:
-    """A circuit stays in the table, half open, until one mail has shown that SES takes mail again."""
-    return sql.value("SELECT 1 FROM control WHERE key = ?", (key,)) is not None
+def is_silent(outlook: AmbiguityOutlook) -> bool:
+    return outlook.waiting > 0 and outlook.channel is Channel.SILENT
+
+
+def _waiting(sql: Sql, outlook: AmbiguityOutlook) -> Waiting:
+    return Waiting(
+        recipients=depth.unfinished(sql),
+        oldest_age=_age(depth.oldest_accepted_at(sql)),
+        oldest_due_age=_age(depth.due(sql, now_micros()).oldest_at),
+        oldest_ambiguous_age=_age(outlook.oldest_at),
+    )
+
+
+def _counts(tallies: Mapping[str, Mapping[str, int]]) -> Counts:
+    return Counts(
+        outcomes=tallies.get("outcomes", {}),
+        attempts=tallies.get("attempts", {}),
+        ses_errors=tallies.get("ses_errors", {}),
+    )
+
+
+def _rate(pace: depth.Pace | None) -> Rate | None:
+    return None if pace is None else Rate(pace.rate, pace.factor)
+
+
+def _account(seen: depth.AccountSeen | None) -> AccountLimits | None:
+    return None if seen is None else AccountLimits(seen.max_send_rate, seen.max_24_hour_send, seen.sent_last_24_hours)
+
+
+def _stops(sql: Sql, standings: Sequence[Standing]) -> Stops:
+    circuit = depth.circuit(sql)
+    return Stops(
+        circuit=None if circuit is None else circuit.kind,
+        paused=depth.is_paused(sql, now_micros()),
+        held_credentials={one.credential: one.held_at is not None for one in standings if one.credential is not None},
+    )
+
+
+def _dispatching(state: depth.DispatcherState) -> Dispatching:
+    age = float("inf") if state.last_beat_at is None else _age(state.last_beat_at)
+    return Dispatching(state.holder, state.epoch, state.beat, age)
+
+
+def _windows(standings: Sequence[Standing]) -> tuple[Window, ...]:
+    def window(standing: Standing, name: str, rates: Rates) -> Window:
+        return Window(standing.credential, name, rates.sends, rates.bounces, rates.complaints)
+
+    return tuple(
+        each
+        for standing in standings
+        for each in (window(standing, "day", standing.day), window(standing, "last_thousand", standing.last))
+    )
+
+
+def _age(moment: datetime | None) -> float:
+    """Seconds since; never below 0, for the clocks of several machines differ."""
+    return 0.0 if moment is None else max(0.0, (datetime.now(UTC) - moment).total_seconds())

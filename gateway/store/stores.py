@@ -70,7 +70,7 @@ def open_stores(settings: Settings) -> Stores:
         notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),
         suppressions=Suppressions(db),
         control=Control(db),
-        reports=Reports(db),
+        reports=Reports(db, ambiguity, reputation),
         retention=Retention(db, Kept.from_settings(settings)),
     )
 

@@ -13,9 +13,10 @@ from gateway.cli.main import cli
 from gateway.cli.settings import spell, spell_size
 from gateway.content import MAX_HEADER, MAX_OWN_RECEIVED, MAX_RECEIVED
 from gateway.header_encoding import MAX_LINE
-from gateway.metrics import Gauges, exposition
+from gateway.metrics import exposition
 from gateway.settings import Settings, sources
 from gateway.smtp.limits import Limits
+from tests.support.gauges import GAUGES
 from webhook.notifications import MAX_BODY
 
 ROOT = Path(__file__).parents[2]
@@ -69,20 +70,7 @@ def test_links_lead_somewhere(paper):
 
 
 def test_every_metric_is_told_and_no_other():
-    gauges = Gauges(
-        recipients={"SENT": 1},
-        oldest_due_age=0,
-        messages=0,
-        unprocessed_notifications=0,
-        suppressions={"bounce": 1},
-        dispatcher_holder="",
-        dispatcher_epoch=0,
-        dispatcher_beat=0,
-        circuit_open=False,
-        paused=False,
-        database_bytes=0,
-    )
-    exposed = set(re.findall(r"^(sesgate_\w+)", exposition(gauges).decode(), re.MULTILINE))
+    exposed = set(re.findall(r"^(sesgate_\w+)", exposition(GAUGES).decode(), re.MULTILINE))
     told = set(re.findall(r"\b(sesgate_[a-z_]+)\b", (ROOT / "docs" / "operations.md").read_text()))
     assert told == exposed
 

@@ -101,7 +101,7 @@ def test_the_webhook_stores_what_the_simulated_aws_signed(installation):
         assert b" 413 " in first_line_for_endless_body(port)
     stores = sqlite_stores(installation)
     try:
-        assert stores.reports.gauges().unprocessed_notifications == 1
+        assert stores.reports.gauges().inbox.unprocessed == 1
     finally:
         stores.close()
 
@@ -119,7 +119,7 @@ def test_the_operators_app_has_metrics(installation):
     with running("webhook.admin.wsgi:app", environment(installation), installation) as port:
         status, content = ask(port, "GET", "/metrics")
     assert status == 200
-    assert b"sesgate_messages 0.0" in content
+    assert b'sesgate_recipients{status="QUEUED"} 0.0' in content
 
 
 @pytest.mark.parametrize(

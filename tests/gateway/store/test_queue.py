@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from gateway.store.control import CIRCUIT
+from gateway.store.control import ACCOUNT, CIRCUIT, PACE
 from gateway.store.notifications import NewNotification
 from gateway.store.queue import Queue
 from tests.support.mail import accept, begun, change, claimed, lease_of, mark, rows
@@ -19,11 +19,66 @@ def test_the_status_counts_what_waits_and_what_is_due(stores):
         later,
     )
     found = Queue(stores.db).status()
-    assert found.recipients == {"QUEUED": 2, "SENDING": 1}
+    assert found.recipients == {"QUEUED": 2, "SENDING": 1, "AMBIGUOUS": 0, "HELD": 0}
     assert found.due == 1
     assert found.oldest_due_at is not None
     assert abs(found.next_retry_at - tomorrow) < timedelta(seconds=1)
     assert due
+
+
+def test_the_oldest_is_told_by_its_acceptance(stores):
+    assert Queue(stores.db).status().oldest_accepted_at is None
+    (ambiguous,) = accept(stores)
+    stores.sending.ambiguous(begun(stores, ambiguous), "time-out")
+    change(stores, "UPDATE messages SET accepted_at = 1000000")
+    change(stores, "UPDATE recipients SET expires_at = 2000000")
+    accept(stores)
+    assert Queue(stores.db).status().oldest_accepted_at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
+def test_what_is_held_is_told_by_reason_and_many_reasons_are_summed_up(stores):
+    ids = accept(stores, *(f"n{number}@example.com" for number in range(16)))
+    for number, id_ in enumerate(ids):
+        reason = "in doubt" if number < 5 else f"reason {number:02}"
+        change(
+            stores, "UPDATE recipients SET status = 'HELD', reason = ?, changed_at = ? WHERE id = ?", reason, id_, id_
+        )
+    held = Queue(stores.db).status().held_for
+    assert [(one.reason, one.recipients) for one in held] == [
+        ("in doubt", 5),
+        *((f"reason {number:02}", 1) for number in range(5, 13)),
+        ("3 other reasons", 3),
+    ]
+    assert held[0].oldest_at < held[-1].oldest_at
+
+
+def test_what_a_held_credential_has_is_not_due(stores):
+    accept(stores)
+    stores.reputation.hold("local", "careless", actor="jane")
+    found = Queue(stores.db).status()
+    assert (found.due, found.oldest_due_at, found.recipients["QUEUED"]) == (0, None, 1)
+
+
+def test_rate_and_account_are_unknown_until_somebody_tells_them(stores):
+    found = Queue(stores.db).status()
+    assert (found.pace, found.account) == (None, None)
+    stores.control.put(PACE, {"rate": 13.3, "factor": 0.5})
+    stores.control.put(ACCOUNT, {"max_send_rate": 14.0, "max_24_hour_send": 50_000.0, "sent_last_24_hours": 7.0})
+    found = Queue(stores.db).status()
+    assert (found.pace.rate, found.pace.factor) == (13.3, 0.5)
+    assert (found.account.max_send_rate, found.account.max_24_hour_send, found.account.sent_last_24_hours) == (
+        14,
+        50_000,
+        7,
+    )
+    assert found.account.asked_at <= datetime.now(UTC)
+
+
+def test_what_was_reached_is_counted_for_good(stores):
+    (id_,) = accept(stores)
+    stores.sending.refused(begun(stores, id_), "never")
+    change(stores, "DELETE FROM messages")
+    assert Queue(stores.db).status().outcomes["FAILED"] == 1
 
 
 def test_the_status_names_the_dispatcher_and_its_last_beat(stores):
@@ -48,7 +103,7 @@ def test_the_status_tells_reports_to_process_from_those_not_understood(stores):
 def test_the_status_says_why_the_circuit_is_open(stores):
     stores.control.put(CIRCUIT, {"reason": "the account is paused"}, lasting=timedelta(minutes=1))
     circuit = Queue(stores.db).status().circuit
-    assert circuit.reason == "the account is paused"
+    assert (circuit.kind, circuit.reason) == ("account", "the account is paused")
     assert circuit.probe_at > circuit.since
 
 

@@ -1,26 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import Gauges
 from gateway.store.errors import StoreUnavailableError
+from tests.support.gauges import GAUGES
 from tests.support.stores import sqlite_stores
 from webhook.admin.app import create_app
-
-GAUGES = Gauges(
-    recipients={"QUEUED": 2, "SENT": 5},
-    oldest_due_age=1.5,
-    messages=7,
-    unprocessed_notifications=3,
-    suppressions={"bounce": 4},
-    dispatcher_holder='host "a"\n1',
-    dispatcher_epoch=2,
-    dispatcher_beat=99,
-    circuit_open=True,
-    paused=False,
-    database_bytes=8192,
-)
 
 
 class Reports:
@@ -47,24 +36,57 @@ def test_metrics_are_what_sql_knows():
     assert response.content_type.startswith("text/plain; version=0.0.4")
     assert samples(response) == {
         ("sesgate_recipients", "QUEUED"): 2,
-        ("sesgate_recipients", "SENT"): 5,
+        ("sesgate_recipients", "HELD"): 0,
+        ("sesgate_oldest_waiting_age_seconds",): 60,
         ("sesgate_oldest_due_age_seconds",): 1.5,
-        ("sesgate_messages",): 7,
+        ("sesgate_oldest_ambiguous_age_seconds",): 30,
+        ("sesgate_outcomes_total", "SENT"): 5,
+        ("sesgate_outcomes_total", "FAILED"): 1,
+        ("sesgate_attempts_total", "accepted"): 5,
+        ("sesgate_ses_errors_total", "message"): 1,
+        ("sesgate_rate",): 13.3,
+        ("sesgate_rate_factor",): 0.95,
+        ("sesgate_account_rate",): 14,
+        ("sesgate_account_quota",): 50_000,
+        ("sesgate_account_quota_used",): 7,
+        ("sesgate_circuit_open", "account"): 0,
+        ("sesgate_circuit_open", "quota"): 1,
+        ("sesgate_paused",): 0,
+        ("sesgate_credential_held", "shop"): 1,
+        ("sesgate_credential_held", "local"): 0,
+        ("sesgate_credential_sends", "shop", "day"): 1000,
+        ("sesgate_credential_bounces", "shop", "day"): 50,
+        ("sesgate_credential_complaints", "shop", "day"): 1,
+        ("sesgate_overall_sends", "last_thousand"): 1000,
+        ("sesgate_overall_bounces", "last_thousand"): 60,
+        ("sesgate_overall_complaints", "last_thousand"): 2,
+        ("sesgate_reports_silent",): 1,
         ("sesgate_unprocessed_notifications",): 3,
+        ("sesgate_notifications_not_understood",): 1,
         ("sesgate_suppressions", "bounce"): 4,
         ("sesgate_dispatcher_info", 'host "a"\n1'): 1,
         ("sesgate_dispatcher_epoch",): 2,
         ("sesgate_dispatcher_beats_total",): 99,
-        ("sesgate_circuit_open",): 1,
-        ("sesgate_paused",): 0,
+        ("sesgate_dispatcher_beat_age_seconds",): 0.5,
         ("sesgate_database_bytes",): 8192,
     }
+
+
+def test_what_is_not_known_is_left_out():
+    gauges = dataclasses.replace(GAUGES, rate=None, account=None)
+    names = {name for name, *_ in samples(client(Reports(gauges)).get("/metrics"))}
+    assert not names & {"sesgate_rate", "sesgate_rate_factor", "sesgate_account_rate", "sesgate_account_quota"}
+
+
+def test_every_metric_says_what_it_is():
+    families = list(text_string_to_metric_families(client().get("/metrics").text))
+    assert all(len(family.documentation) > 10 and family.type != "unknown" for family in families)
 
 
 def test_metrics_come_from_the_real_store(tmp_path):
     stores = sqlite_stores(tmp_path)
     try:
-        assert samples(client(stores.reports).get("/metrics"))[("sesgate_messages",)] == 0
+        assert samples(client(stores.reports).get("/metrics"))[("sesgate_recipients", "QUEUED")] == 0
     finally:
         stores.close()
 
