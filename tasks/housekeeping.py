@@ -26,6 +26,7 @@ _JUDGE_EVERY = 10.0
 _EVIDENCE_EVERY = 60.0
 _EXPIRE_EVERY = 5.0
 _RETAIN_EVERY = 600.0
+_CORRECT_EVERY = 10.0
 _ACCOUNT_EVERY = 60.0
 _ACCOUNT_UNKNOWN_EVERY = 2.0
 _LOOK_EVERY = 0.25
@@ -64,6 +65,7 @@ class Housekeeping:
             _Chore(run)
             for run in (
                 self._ask_account,
+                self._correct,
                 self._sweep,
                 self._settle,
                 self._watch_evidence,
@@ -93,15 +95,19 @@ class Housekeeping:
         if jump < 0:
             self._correct(lease)
 
-    def _correct(self, lease: Lease) -> None:
-        """Times that a clock which was set back since has left in the far future would stop everything until then."""
+    def _correct(self, lease: Lease) -> float:
+        """Times in the far future would stop everything until then.
+
+        A clock that was set back since has left them there, or the clock of another machine that is fast.
+        """
         try:
             corrected = self._stores.sweeping.correct_times(lease)
         except (StoreUnavailableError, LeaseLostError) as error:
             log.warning("housekeeping.times_not_corrected", error=str(error))
-            return
+            return _SWEEP_EVERY
         if corrected:
             log.warning("housekeeping.times_corrected", rows=corrected)
+        return _CORRECT_EVERY
 
     def _steady_for(self) -> float:
         return self._clock() - self._steady_since

@@ -49,9 +49,9 @@ class Sweeping:
         return self._db.write(work)
 
     def correct_times(self, lease: Lease) -> int:
-        """Bring back what a clock that has been set back since has put further ahead than anything is ever put.
+        """Bring back what a wrong clock, here or on another machine, has put further ahead than anything is ever put.
 
-        The number of rows that were changed. Meant for the beginning of a term of office and for a clock that jumps.
+        The number of rows that were changed.
         """
 
         def work(sql: Sql) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,12 +12,13 @@ from gateway.reputation import Limits
 from gateway.store.ambiguity import Ambiguity
 from gateway.store.control import ACCOUNT, CIRCUIT, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
+from gateway.store.notifications import NewNotification
 from gateway.store.reputation import Reputation
 from gateway.store.retention import Retention
 from gateway.store.sweeping import Sweeping
 from gateway.store.times import now_micros
 from tasks.housekeeping import Housekeeping
-from tests.support.mail import accept, begun, change, column, lease_of, status
+from tests.support.mail import accept, begun, change, column, lease_of, rows, status
 
 ACCOUNT_FACT = Account(14.0, 50000.0, 3.0, sending_enabled=True, production_access=True, enforcement_status="HEALTHY")
 
@@ -170,6 +171,24 @@ def test_times_that_a_clock_set_back_has_left_far_ahead_are_corrected_when_it_ju
     clock.__class__ = Setting
     house.run(lease, clock)
     assert column(stores, id_, "next_attempt_at") < ahead
+
+
+@pytest.mark.parametrize("table", ["recipients", "notifications"])
+def test_times_that_the_fast_clock_of_another_machine_puts_far_ahead_are_corrected_within_seconds(stores, table):
+    clock = Clock(rounds=3, step=10.0)
+    accept(stores)
+    stores.notifications.store(NewNotification("sns-1", "arn:aws:sns:us-east-1:1:t", "{}", datetime.now(UTC)))
+    ahead = now_micros() + 7_000_000_000
+
+    class Accepting(Clock):
+        def wait(self, seconds):
+            if self.now == 0:
+                change(stores, f"UPDATE {table} SET next_attempt_at = ?", ahead)
+            return super().wait(seconds)
+
+    clock.__class__ = Accepting
+    Housekeeping(stores, lambda: ACCOUNT_FACT, clock, wall=clock, patience=0).run(lease_of(stores), clock)
+    assert rows(stores, f"SELECT next_attempt_at < ? FROM {table}", ahead) == [(1,)]
 
 
 def in_doubt(stores):
