@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _LONG_FIELDS = frozenset({"event", "exception", "stack"})
 _ADDRESS_FIELDS = ("address", "reverse_path", "forward_path", "recipient")
-_TEXT_FIELDS = ("event", "reason", "error", "exception", "stack")
 # A word, and the domain that makes it an address: wherever SES, a database or a library quotes one, also in a URL.
 # Words without one are matched too, so that a long text is looked through in one pass.
 _WORD = re.compile(
@@ -82,7 +81,8 @@ def _printable(text: str, keep: str) -> str:
 class _AddressFilter:
     """Shortens addresses to their domain, or leaves them out, as `SESGATE_LOG_ADDRESSES` says.
 
-    In the fields that are one, and by their look in texts that others wrote.
+    In the fields that are one, and by their look in every other text: what SES, a far server, a database or a library
+    wrote may quote one wherever it stands.
     """
 
     def __init__(self, addresses: Literal["full", "domain", "none"]) -> None:
@@ -94,10 +94,18 @@ class _AddressFilter:
         for field in _ADDRESS_FIELDS:
             if isinstance(event.get(field), str):
                 event[field] = self._shown(event[field].rpartition("@")[2])
-        for field in _TEXT_FIELDS:
-            if isinstance(event.get(field), str):
-                event[field] = _WORD.sub(self._masked, event[field])
+        for field, value in event.items():
+            event[field] = self._without(value)
         return event
+
+    def _without(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return _WORD.sub(self._masked, value) if "@" in value or "%40" in value else value
+        if isinstance(value, dict):
+            return {self._without(name): self._without(item) for name, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._without(item) for item in value]
+        return value
 
     def _masked(self, word: re.Match[str]) -> str:
         return word[0] if word["domain"] is None else self._shown(word["domain"])

@@ -222,7 +222,7 @@ def _log_outcome(outcome: asyncio.Future[str], envelope: Envelope, facts: Conten
         return
     log.info(
         "message.accepted",
-        message=outcome.result(),
+        message_id=outcome.result(),
         client=envelope.origin.client_address,
         recipients=len(envelope.forward_paths),
         size=facts.size,

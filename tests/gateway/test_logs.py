@@ -76,6 +76,14 @@ for text in {LEAKS!r}:
     assert ("example" in written) == (addresses == "domain")
 
 
+@pytest.mark.parametrize("addresses", ["domain", "none"])
+def test_addresses_are_found_in_any_field_however_deep(addresses):
+    code = "log.info('x', diagnostic='to bob@example.com', seen=['bob@example.com', {'to': ('bob@example.com', 1)}])"
+    (record,) = records(code, addresses=addresses)
+    shown = "***@example.com" if addresses == "domain" else "***"
+    assert (record["diagnostic"], record["seen"]) == (f"to {shown}", [shown, {"to": [shown, 1]}])
+
+
 def test_the_rest_of_a_text_stays_as_it_is():
     text = "Key (address)=(bob@example.com) exists; @ 12:30, a@, see bob@example.com."
     (record,) = records(f"log.info('x', reason={text!r})", addresses="domain")
