@@ -21,6 +21,7 @@ from gateway.store.errors import StoreError
 from tasks.dispatcher import Dispatcher, Work
 from tasks.housekeeping import PATIENCE, Housekeeping
 from tasks.services import PerProcess, Services
+from tasks.stopping import PromptStop
 
 log = get_logger(__name__)
 
@@ -83,7 +84,7 @@ def _add_dispatcher(app: Celery, per_process: PerProcess, settings: Settings) ->
 
         terminate = stop
 
-    app.steps["worker"].add(DispatcherStep)
+    app.steps["worker"].update((DispatcherStep, PromptStop))
 
 
 def _make_dispatcher(app: Celery, services: Services, settings: Settings) -> Dispatcher:

@@ -1,0 +1,43 @@
+"""A worker that is asked to end writes down what it has begun and ends, whatever its broker does at that moment."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.mail import accept, rows
+from tests.support.redis import Redis
+from tests.support.sandbox import Sandbox
+from tests.support.stores import sqlite_stores
+from tests.support.waiting import until
+from tests.support.worker import Worker
+
+THREADS, PREFORK = ("-P", "threads", "-c", "4"), ("-P", "prefork", "-c", "2")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("outage", "pool"),
+    [("kill", THREADS), ("hang", PREFORK)],
+    ids=["gone", "hanging"],
+)
+def test_a_worker_without_its_broker_ends_when_it_is_asked_to(tmp_path, outage, pool):
+    stores = sqlite_stores(tmp_path)
+    accept(stores, *(f"n{number}@example.com" for number in range(40)))
+    with Redis() as redis, Sandbox() as sandbox:
+        sandbox.set_faults(latency_ms=1000)
+        with Worker(tmp_path, sandbox, *pool, SESGATE_BROKER_URL=redis.url, SESGATE_CLAIM_LEASE="60s") as worker:
+            until(sandbox.messages, what="the worker sends")
+            getattr(redis, outage)()
+            # The third call is made without the broker, and while it lasts the worker is asked to end.
+            sent = len(sandbox.messages())
+            until(lambda: len(sandbox.messages()) > sent + 2, what="the worker sends on")
+            assert worker.stop() == 0, worker.log
+            assert "Traceback" not in worker.log
+        if outage == "hang":
+            redis.go_on()
+        copies = len(sandbox.messages())
+    outcomes = rows(stores, "SELECT outcome, count(*) FROM attempts GROUP BY outcome")
+    left = rows(stores, "SELECT status, count(*) FROM recipients GROUP BY status")
+    stores.close()
+    assert outcomes == [("accepted", copies)]
+    assert dict(left) in ({"SENT": copies, "QUEUED": 40 - copies}, {"SENT": 40})
