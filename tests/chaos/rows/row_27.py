@@ -63,8 +63,8 @@ _JUMPS = (
 def clock_jumps(run: Run) -> None:
     site, programs = _build(run)
     assert site.tap is not None
-    start(site)
     programs.sandbox.set_account(max_send_rate=_RATE)
+    start(site)
     doubted = _leave_in_doubt(site, site.tap)
     with Load([programs.smtp_port], site.ledger, rate=_LOAD):
         for jump in _JUMPS:
