@@ -73,7 +73,12 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
         (
             click.argument("message_ids", metavar="[ID]...", nargs=-1),
             click.option(
-                "--status", "statuses", type=_STATUSES, multiple=True, help="In this status; may be repeated."
+                "--status",
+                "statuses",
+                metavar="STATUS",
+                type=_STATUSES,
+                multiple=True,
+                help="In this status, such as FAILED; may be repeated.",
             ),
             click.option("--address", help="To this address."),
             click.option("--credential", help="Accepted under this credential."),

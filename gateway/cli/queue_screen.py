@@ -18,6 +18,7 @@ from gateway.store.queue import Pause
 from gateway.store.reputation import Standing
 
 _BAD, _WARNING = "red", "yellow"
+_AS_GOOD_AS_ONE = 0.97  # the dispatcher tells its pace only when it has changed by more than a trifle
 
 _CHANNELS = {
     Channel.ALIVE: "reports of later mail arrive",
@@ -97,7 +98,11 @@ def _rate(pace: Pace | None, account: AccountSeen | None) -> str:
     now = "unknown: no dispatcher has told it" if pace is None else f"{pace.rate:.3g} recipients a second"
     if account is None:
         return f"{now}; the account's is unknown: GetAccount did not answer yet, and until then it is 1 a second"
-    slowed = "" if pace is None or pace.factor >= 1 else f", slowed down to {pace.factor:.0%} by SES's throttling"
+    slowed = (
+        ""
+        if pace is None or pace.factor > _AS_GOOD_AS_ONE
+        else f", slowed down to {pace.factor:.0%} by SES's throttling"
+    )
     return f"{now}{slowed}; the account's is {account.max_send_rate:g}"
 
 
@@ -170,8 +175,8 @@ def _state(standing: Standing, now: datetime) -> str:
 
 
 def _share(part: float) -> str:
-    """With as many places as the smallest limit needs: 0.08 %."""
-    return f"{part * 100:.2f}".rstrip("0").rstrip(".") + " %"
+    """With as many places as the smallest limit needs: 0.08%."""
+    return f"{part * 100:.2f}".rstrip("0").rstrip(".") + "%"
 
 
 def _when(moment: datetime | None, now: datetime) -> str:

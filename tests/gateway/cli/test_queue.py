@@ -34,8 +34,8 @@ def test_the_status_is_read_by_people_and_by_scripts(sesgate, stores):
     assert value_of("dispatcher", shown) == "none is active; is a worker running?"
     assert "GetAccount did not answer yet, and until then it is 1 a second" in value_of("rate", shown)
     assert "local\t2\tnothing sent\tnothing sent\tsends" in shown.stdout.splitlines()
-    assert "AWS reviews an account at 5 % bounces or 0.1 % complaints." in shown.stdout
-    assert "over 4 % or 0.08 %" in shown.stdout
+    assert "AWS reviews an account at 5% bounces or 0.1% complaints." in shown.stdout
+    assert "over 4% or 0.08%" in shown.stdout
     assert "\x1b" not in shown.stdout
     found = json.loads(sesgate("queue", "status", "--json").stdout)
     assert (found["due"], found["pause"], found["recipients"]["QUEUED"]) == (2, None, 2)
@@ -103,7 +103,7 @@ def test_what_stands_still_needs_a_person(sesgate, stores):
     [
         (Rates(0, 0, 0), "nothing sent"),
         (Rates(999, 50, 1), "999 sent (too few to judge), 50 bounced, 1 complained"),
-        (Rates(1000, 45, 1), "1,000 sent, 4.5 % bounced, 0.1 % complained"),
+        (Rates(1000, 45, 1), "1,000 sent, 4.5% bounced, 0.1% complained"),
     ],
 )
 def test_rates_are_told_only_of_enough_sends(rates, said):
