@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,24 @@ def kill(call: str, when: str) -> str:
 
 
 def need_strace() -> None:
-    """Skipped unless strace is there and may be used."""
+    """Skipped unless strace is there and may hold on to another program."""
     if shutil.which("strace") is None:
         raise Skipped("strace is not installed")
-    tried = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
-    if tried.returncode:
-        raise Skipped("strace may not be used on this machine")
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL) as victim,
+    ):
+        try:
+            with Strace(victim.pid, Path(directory) / "strace", calls=("fsync",)):
+                pass
+        except AttachError as error:
+            raise Skipped(f"strace may not be used on this machine: {error}") from None
+        finally:
+            victim.kill()
+
+
+class AttachError(Exception):
+    """strace could not be attached; what it said."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class Strace:
             self._process = subprocess.Popen([*self._argv, "-p", str(self._pid)], stdout=output, stderr=output)
         until(lambda: b"attached" in said.read_bytes() or self._ended(), what="strace is attached")
         if b"attached" not in said.read_bytes():
-            raise Skipped(f"strace may not be attached on this machine: {said.read_text().strip()}")
+            raise AttachError(said.read_text().strip())
         return self
 
     def __exit__(self, *_: object) -> None:

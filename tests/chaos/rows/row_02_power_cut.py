@@ -19,6 +19,7 @@ from tests.chaos.client import Load
 from tests.chaos.disks import Image
 from tests.chaos.ledger import Answer, Ledger
 from tests.chaos.scenario import Run, Tier, scenario
+from tests.chaos.whole import COUNT_HALVES
 from tests.support.by_hand import ByHand
 
 _ROUNDS = {Tier.STANDARD: 30, Tier.LONG: 150}
@@ -86,10 +87,7 @@ def _found(run: Run, image: Image) -> set[str]:
     with image.mounted(run.directory / "afterwards") as disk, closing(_opened(disk / "mail.db")) as connection:
         verdict = connection.execute("PRAGMA integrity_check(1)").fetchall()
         run.check(verdict == [("ok",)], f"the database is whole after the power cut: {verdict}")
-        halves = connection.execute(
-            "SELECT count(*) FROM messages m WHERE NOT EXISTS (SELECT 1 FROM contents c WHERE c.message_id = m.id)"
-            " OR NOT EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = m.id)"
-        ).fetchone()
+        halves = connection.execute(COUNT_HALVES).fetchone()
         run.check(halves == (0,), f"no message is there by half after the power cut: {halves[0]}")
         return {str(row[0]) for row in connection.execute("SELECT address FROM recipients")}
 

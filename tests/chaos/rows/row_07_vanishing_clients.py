@@ -19,6 +19,7 @@ from tests.chaos.conclusion import settle
 from tests.chaos.ledger import Answer
 from tests.chaos.scenario import Run, Tier, scenario
 from tests.chaos.site import Site, build, start
+from tests.chaos.whole import check_whole
 from tests.support.installation import mail
 
 _CLIENTS = {Tier.SHORT: 80, Tier.STANDARD: 1_000, Tier.LONG: 10_000}
@@ -45,7 +46,7 @@ def row_07(run: Run) -> None:
         list(pool.map(lambda name: _hand_in_again(site, name), without_reply))
     settle(run, site.book, 60)
     run.figure("clients that vanished", len(mails))
-    _check_whole(site)
+    check_whole(run, site.book)
     run.check("Traceback" not in site.programs.log("smtp"), "the front's log has no traceback")
     run.check(bool(without_reply), "clients were gone before their reply")
     site.conclude(ambiguous=dict.fromkeys(without_reply, 1))
@@ -105,13 +106,3 @@ def _reply(replies: BinaryIO) -> str:
 def _hand_in_again(site: Site, name: str) -> None:
     answer = Client(site.programs.smtp_port, site.ledger).hand_in(name)
     assert answer is Answer.ACKNOWLEDGED, f"a mail that is handed in again is {answer}"
-
-
-def _check_whole(site: Site) -> None:
-    """A message has its content, all of it, and its recipient."""
-    halves = site.book.rows(
-        "SELECT count(*) FROM messages m LEFT JOIN contents c ON c.message_id = m.id"
-        " WHERE c.message_id IS NULL OR length(c.data) <> m.size"
-        " OR NOT EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = m.id)"
-    )[0][0]
-    site.run.check(halves == 0, f"every message is stored whole, but for {halves}")
