@@ -70,6 +70,8 @@ def make_app(broker_url: str, *, concurrency: int | None = None) -> Celery:
         broker_connection_timeout=_CONNECT_TIMEOUT,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A full Redis answers with an error instead of hanging up: the worker, and the dispatcher in it, must live on.
+        broker_channel_error_retry=True,
         broker_transport_options={
             "global_keyprefix": KEY_PREFIX,
             "visibility_timeout": int(_VISIBILITY_TIMEOUT.total_seconds()),

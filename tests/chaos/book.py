@@ -50,6 +50,10 @@ class Book:
     def fact(self, key: str) -> dict[str, Any] | None:
         return self._stores.control.get(key)
 
+    def forget(self, key: str) -> None:
+        """Take a fact out of the control store, as a person does who closes the circuit."""
+        self._stores.control.remove(key)
+
 
 def wait_for(check: Callable[[], bool], seconds: float, *, every: float = 0.1) -> float | None:
     """The seconds until `check` held; None when it did not in time. A database that is away tells no."""

@@ -15,11 +15,19 @@ from collections.abc import Callable
 from typing import Any
 
 
+def _replace(owner: Any, name: str, defect: Any) -> None:
+    """A name that is not there any more would make a mutant that is none, and seem to be caught by nothing."""
+    if not hasattr(owner, name):
+        raise SystemExit(f"{owner} has no {name} any more: the mutant must be told where it went")
+    setattr(owner, name, defect)
+
+
 def wal_normal() -> None:
     """COMMIT answers before the write-ahead log is on the disk: a power cut takes acknowledged mail along."""
     from gateway.store import sqlite  # noqa: PLC0415 - only what the mutant is about is imported
 
-    sqlite._PRAGMAS = tuple((name, "normal" if name == "synchronous" else value) for name, value in sqlite._PRAGMAS)
+    pragmas = tuple((name, "normal" if name == "synchronous" else value) for name, value in sqlite._PRAGMAS)
+    _replace(sqlite, "_PRAGMAS", pragmas)
 
 
 def boto_retries() -> None:
@@ -31,7 +39,7 @@ def boto_retries() -> None:
     def with_defaults(**options: Any) -> Config:
         return Config(**{name: value for name, value in options.items() if name != "retries"})
 
-    ses.Config = with_defaults  # type: ignore[assignment,misc] # that is the defect
+    _replace(ses, "Config", with_defaults)
 
 
 def no_shield() -> None:
@@ -50,14 +58,14 @@ def no_shield() -> None:
         except TimeoutError:
             raise StoreUnavailableError("The store is slow.") from None
 
-    Handler._commit = commit  # type: ignore[method-assign] # that is the defect
+    _replace(Handler, "_commit", commit)
 
 
 def no_sweep() -> None:
     """What a worker had claimed when it was killed is never given back."""
-    from gateway.store.sending import Sending  # noqa: PLC0415
+    from gateway.store.sweeping import Sweeping  # noqa: PLC0415
 
-    Sending.sweep_lapsed = lambda *_, **__: (0, 0)  # type: ignore[method-assign] # that is the defect
+    _replace(Sweeping, "sweep_lapsed", lambda *_, **__: (0, 0))
 
 
 def claim_without_compare() -> None:
@@ -77,7 +85,7 @@ def claim_without_compare() -> None:
 
         return self._db.write(work)
 
-    sending.Sending.claim = claim  # type: ignore[method-assign] # that is the defect
+    _replace(sending.Sending, "claim", claim)
 
 
 def stock_data() -> None:
@@ -98,8 +106,8 @@ def stock_data() -> None:
         self._handle_hooks = {"DATA": hook}
         await SMTP.smtp_DATA(self, arg)
 
-    GatewaySMTP.smtp_DATA = smtp_data  # type: ignore[method-assign] # that is the defect
-    GatewaySMTP._set_post_data_state = GatewaySMTP._set_rset_state
+    _replace(GatewaySMTP, "smtp_DATA", smtp_data)
+    _replace(GatewaySMTP, "_set_post_data_state", GatewaySMTP._set_rset_state)
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

@@ -28,7 +28,7 @@ def perform(
     directory.mkdir(parents=True)
     started, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     with contextlib.ExitStack() as stack:
-        run = Run(tier, scenario.tiers[tier], directory, stack, mutant, say)
+        run = Run(tier, scenario.tiers.get(tier, max(scenario.tiers.values())), directory, stack, mutant, say)
         skipped = _play(scenario, run)
         outcome: Outcome = "skipped" if skipped else "failed" if run.failures else "passed"
     if outcome != "failed":
@@ -43,6 +43,7 @@ def perform(
         figures=run.figures,
         sentences=[skipped] if skipped else run.failures,
         mutant=mutant,
+        broken=run.broken,
         machine=machine(),
         python=platform.python_version(),
     )
@@ -56,6 +57,7 @@ def _play(scenario: Scenario, run: Run) -> str:
     except (Skipped, pytest.skip.Exception) as skipped:
         return str(skipped) or "skipped"
     except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - any error is a failure of this scenario, not of the rig
+        run.broken = True
         run.check(condition=False, sentence=f"{type(error).__name__}: {error}")
         run.say(traceback.format_exc())
     return ""

@@ -32,6 +32,7 @@ class Result:
     figures: dict[str, Figure] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)  # which checks failed, or why it was skipped
     mutant: str | None = None
+    broken: bool = False  # it failed by an error, and not by a check
     machine: str = ""
     python: str = ""
 

@@ -47,6 +47,7 @@ class Run:
     say: Callable[[str], None] = print
     figures: dict[str, Figure] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    broken: bool = False
 
     def figure(self, name: str, value: Figure) -> None:
         """Keep a figure; it is stored with the result, whether the scenario passes or not."""

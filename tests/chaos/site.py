@@ -37,6 +37,7 @@ class Site:
 def build(
     run: Run,
     *,
+    name: str = "var",
     postgres: bool = False,
     tapped: bool = False,
     keep_content: bool = False,
@@ -46,7 +47,7 @@ def build(
     """Redis, the simulated AWS and a migrated database; no program of ours runs yet."""
     server = run.stack.enter_context(running_postgres()) if postgres else None
     url = server.url(server.new_database()) if server else ""
-    directory = run.directory / "var"
+    directory = run.directory / name
     run.stack.callback(_keep_small, directory)
     port = free_port()
     if tapped:
@@ -55,7 +56,7 @@ def build(
     programs = by_hand(directory, url, mutant=run.mutant, sandbox_port=port, **settings)
     run.stack.enter_context(programs)
     book = run.stack.enter_context(Book(directory, url))
-    ledger = run.stack.enter_context(Ledger(run.directory / "ledger"))
+    ledger = run.stack.enter_context(Ledger(run.directory / f"{name}.ledger"))
     return Site(run, programs, book, ledger, tap if tapped else None, server)
 
 

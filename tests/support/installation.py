@@ -199,9 +199,14 @@ class Installation:
         return raw
 
     def set_faults(self, **faults: Any) -> None:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.sandbox_port}/_sandbox/faults", json.dumps(faults).encode(), method="PUT"
-        )
+        self._put("faults", faults)
+
+    def set_account(self, **account: Any) -> None:
+        self._put("account", account)
+
+    def _put(self, what: str, wanted: dict[str, Any]) -> None:
+        url = f"http://127.0.0.1:{self.sandbox_port}/_sandbox/{what}"
+        request = urllib.request.Request(url, json.dumps(wanted).encode(), method="PUT")
         with urllib.request.urlopen(request, timeout=10):
             pass
 

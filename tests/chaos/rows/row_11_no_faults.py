@@ -12,7 +12,7 @@ from tests.chaos.conclusion import settle
 from tests.chaos.scenario import Run, Tier, scenario
 from tests.chaos.site import Site, build, start
 
-_MAILS = {Tier.SHORT: 150, Tier.STANDARD: 3_000, Tier.LONG: 50_000}
+_MAILS = {Tier.SHORT: 100, Tier.STANDARD: 3_000, Tier.LONG: 50_000}
 _WORKERS = 4
 
 
@@ -20,7 +20,7 @@ _WORKERS = 4
     "11",
     title="No duplicates without faults: four worker processes, three standbys, every hint given three times",
     passes="D = 0, L = 0",
-    tiers={Tier.SHORT: 15, Tier.STANDARD: 75, Tier.LONG: 900},
+    tiers={Tier.SHORT: 10, Tier.STANDARD: 75, Tier.LONG: 900},
 )
 def no_duplicates_without_faults(run: Run) -> None:
     site = build(run)

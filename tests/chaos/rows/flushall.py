@@ -1,0 +1,64 @@
+"""Scenario "flushall": the broker forgets everything while thousands of tasks are in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from tests.chaos.book import Book, wait_for
+from tests.chaos.client import burst
+from tests.chaos.conclusion import conclude, settle
+from tests.chaos.ledger import Ledger
+from tests.chaos.scenario import Run, Tier, scenario
+from tests.support.installation import Installation
+from tests.support.waiting import until
+
+_MAILS = {Tier.STANDARD: 10_000, Tier.LONG: 10_000}
+_FLUSHES = 5
+_LATENCY = 500
+_RATE = 3_000.0
+
+
+@scenario(
+    "flushall",
+    title="Mail drains at an SES latency of 500 ms; FLUSHALL of the gateway's own Redis five times, and kill -9 once",
+    passes="each mail is sent exactly once",
+    tiers={Tier.STANDARD: 240, Tier.LONG: 300},
+)
+def flushed(run: Run) -> None:
+    directory, mails = run.directory / "var", _MAILS[run.tier]
+    settings = {"SESGATE_WORKERS": "4", "SESGATE_WORKER_THREADS": "24"}
+    installation = run.stack.enter_context(Installation(directory, **settings))
+    book = run.stack.enter_context(Book(directory))
+    ledger = run.stack.enter_context(Ledger(run.directory / "ledger"))
+    installation.set_faults(latency_ms=_LATENCY)
+    # Faster than SES answers, so that tasks wait in Redis.
+    installation.set_account(max_send_rate=_RATE)
+    burst([installation.smtp_port], ledger, mails)
+    run.say(f"{mails} mails are accepted")
+    with redis.Redis(unix_socket_path=str(directory / "redis.sock"), socket_timeout=5) as client:
+        for number in range(1, _FLUSHES + 1):
+            _wait_for_tasks(run, book, client, above=mails * (_FLUSHES + 1 - number) // (_FLUSHES + 2))
+            run.figure(f"tasks in Redis at FLUSHALL {number}", _tasks(client))
+            client.flushall()
+            run.say(f"FLUSHALL {number}; {book.count('QUEUED')} are still queued")
+    installation.kill("redis")
+    run.say(f"kill -9 of Redis; {book.count('QUEUED')} are still queued")
+    settle(run, book, 180)
+    accepted = until(installation.sent)
+    conclude(run, ledger, accepted, book)
+    run.check(len(accepted) == mails, f"SES accepted {len(accepted)} copies of {mails} mails")
+
+
+def _wait_for_tasks(run: Run, book: Book, client: redis.Redis, *, above: int) -> None:
+    """Until only so many are queued, and some of them are tasks in Redis right now."""
+    found = wait_for(lambda: book.count("QUEUED") <= above and _tasks(client) > 0, 120, every=0.02)
+    run.check(found is not None, "there were tasks in Redis to be forgotten")
+
+
+def _tasks(client: redis.Redis) -> int:
+    """Those that nobody has taken yet, and those that a worker has taken and not begun."""
+    waiting: Any = client.llen("sesgate:sesgate.send")
+    taken: Any = client.hlen("sesgate:unacked")
+    return int(waiting) + int(taken)
