@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos compose-check lock clean
+.PHONY: help run test lint chaos chaos-long compose-check lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -26,8 +26,11 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.compose_check
 
-chaos: $(INSTALLED) ## Restart two fronts, three workers, two webhooks and PostgreSQL under load (CHAOS_SECONDS=300)
-	@$(BIN)/python -m pytest -m chaos tests/chaos -q -s
+chaos: $(INSTALLED) ## Try what is promised under kills, lost brokers, full disks (40 minutes; Ctrl-C, and again: goes on)
+	@$(BIN)/python -m tests.chaos run --tier standard
+
+chaos-long: $(INSTALLED) ## The same for about three hours
+	@$(BIN)/python -m tests.chaos run --tier long
 
 compose-check: $(INSTALLED) ## Check Dockerfile and docker-compose.yml; no container engine is needed
 	@$(BIN)/python -m deploy.compose_check

@@ -6,10 +6,11 @@ import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from tests.chaos.perform import perform
-from tests.chaos.report import table
+from tests.chaos.report import put_between_marks, table
 from tests.chaos.results import FILE, ROOT, Result, Results, commit
 from tests.chaos.scenario import Scenario, Tier, load
 
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--fresh", action="store_true", help="run again what is stored already")
     running.set_defaults(command=_run)
     reporting = commands.add_parser("report", help="print the stored results as the table of docs/reliability.md")
+    reporting.add_argument("--into", type=Path, metavar="FILE", help="put it between the marks of this file instead")
     reporting.set_defaults(command=_report)
     return parser
 
@@ -44,8 +46,12 @@ def _list(_: argparse.Namespace) -> int:
     return 0
 
 
-def _report(_: argparse.Namespace) -> int:
-    print(table(load().values(), Results()))
+def _report(options: argparse.Namespace) -> int:
+    written = table(load().values(), Results())
+    if options.into is None:
+        print(written)
+    else:
+        options.into.write_text(put_between_marks(options.into.read_text(), written))
     return 0
 
 

@@ -8,11 +8,21 @@ from tests.chaos.results import Result, Results
 from tests.chaos.scenario import Scenario, Tier
 
 _HEAD = "| row | what is shown | passes when | figures | command | tier, commit, date |\n|---|---|---|---|---|---|"
+_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def table(scenarios: Iterable[Scenario], results: Results) -> str:
     """One line for each scenario: its result of the longest tier that was run."""
     return "\n".join([_HEAD, *(_line(one, _best(one, results)) for one in scenarios)])
+
+
+def put_between_marks(page: str, written: str) -> str:
+    """The page with the table in its place; ValueError when the page has no marks."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"the page has no {_BEGIN} and {_END}")
+    return f"{before}{_BEGIN}\n{written}\n{_END}{after}"
 
 
 def _best(one: Scenario, results: Results) -> Result | None:

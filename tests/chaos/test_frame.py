@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.perform import perform
-from tests.chaos.report import table
+from tests.chaos.report import put_between_marks, table
 from tests.chaos.results import Result, Results
 from tests.chaos.scenario import Run, Scenario, Skipped, Tier
 
@@ -95,3 +95,10 @@ def test_the_table_tells_figures_command_and_reason_of_the_longest_tier(tmp_path
     assert "**failed**; 1 is lost; sent 9,000 | `python -m tests.chaos run 99 --tier long`" in table(
         [made(print)], results
     )
+
+
+def test_the_table_takes_its_place_in_a_page() -> None:
+    page = "Text.\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nMore.\n"
+    assert put_between_marks(page, "new") == page.replace("old", "new")
+    with pytest.raises(ValueError, match="no <!-- figures: begin -->"):
+        put_between_marks("Text.", "new")
