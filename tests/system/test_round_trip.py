@@ -79,9 +79,12 @@ def test_the_monitor_reads_what_sql_knows(installation: Installation) -> None:
     ulid, _ = installation.send(mail("metrics"), "success+metrics@simulator.amazonses.com")
     assert ulid is not None
     until(lambda: installation.statuses(ulid) == {"DELIVERED"})
+    until(lambda: installation.cli("queue", "status", "--check").returncode == 0, what="nothing needs a person")
     metrics = installation.get(installation.admin_port, "/metrics").decode()
-    assert 'sesgate_recipients{status="DELIVERED"}' in metrics
-    assert "sesgate_circuit_open 0.0" in metrics
+    for line in ("sesgate_rate 950.0", "sesgate_account_rate 1000.0", 'sesgate_circuit_open{kind="account"} 0.0'):
+        assert line in metrics.splitlines()
+    assert 'sesgate_outcomes_total{status="DELIVERED"}' in metrics
+    assert 'sesgate_attempts_total{outcome="accepted"}' in metrics
 
 
 def test_a_second_up_and_a_plain_up_refuse_with_one_sentence(installation: Installation) -> None:
@@ -117,3 +120,20 @@ def test_nothing_of_a_mail_stands_in_the_log(installation: Installation) -> None
     assert ulid is not None
     until(lambda: installation.statuses(ulid) == {"DELIVERED"})
     assert "xyzzy" not in installation.log
+
+
+def test_an_operator_gives_mail_up_and_sends_it_again_once(installation: Installation) -> None:
+    assert installation.cli("queue", "pause", "--reason", "wrong template").returncode == 0
+    try:
+        ulid, _ = installation.send(mail("operator"), "success+operator@simulator.amazonses.com")
+        assert ulid is not None
+        assert installation.cli("messages", "cancel", ulid, "--yes").returncode == 0
+        assert installation.statuses(ulid) == {"CANCELLED"}
+    finally:
+        assert installation.cli("queue", "resume").returncode == 0
+    asked = installation.cli("messages", "retry", "--status", "CANCELLED")
+    assert asked.returncode == 2
+    assert "1 recipient would be sent again." in asked.stderr
+    assert installation.cli("messages", "retry", "--status", "CANCELLED", "--yes").returncode == 0
+    until(lambda: installation.statuses(ulid) == {"DELIVERED"}, what=f"the end of {ulid}")
+    assert len(installation.sent_to("success+operator@simulator.amazonses.com")) == 1
