@@ -27,6 +27,10 @@ _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
 _CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+_DOMAIN = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"(?=.{{3,254}}\Z){_LOCAL_PART}@{_DOMAIN}")
+_RECIPIENT_RULE = re.compile(rf"(?:{_LOCAL_PART}@|\.)?{_DOMAIN}")
 
 
 class SettingsError(Exception):
@@ -146,6 +150,29 @@ def _configuration_set(value: str | None) -> str | None:
     return value
 
 
+def _address(value: str | None) -> str | None:
+    if value is not None and not _ADDRESS.fullmatch(value):
+        raise ValueError(f"{value!r} is no address; write it bare and in ASCII, such as app@example.com")
+    return value
+
+
+def _recipient_rule(value: str) -> str:
+    if not _RECIPIENT_RULE.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is neither an address nor a domain; write qa@example.com, example.com, or .example.com for"
+            " the domain and all below it"
+        )
+    return value
+
+
+def _recipient_rules(value: object) -> object:
+    """A list in which nothing stands would let everybody be mailed, which is not what its writer meant."""
+    rules = _comma_list(value)
+    if isinstance(value, str) and not rules:
+        raise ValueError("names nobody; to send to nobody, set SESGATE_CAPTURE_ONLY=true")
+    return rules
+
+
 def _within_reason(value: timedelta) -> timedelta:
     """The end of a longer one would not fit into the database's integers."""
     if value <= timedelta(0):
@@ -166,6 +193,9 @@ Address = Annotated[HostPort, _from_text(parse_host_port)]
 Listeners = Annotated[tuple[Listener, ...], _from_text(parse_listeners)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 TopicArns = Annotated[tuple[Annotated[str, AfterValidator(_known_topic)], ...], BeforeValidator(_comma_list)]
+RecipientRules = Annotated[
+    tuple[Annotated[str, AfterValidator(_recipient_rule)], ...], BeforeValidator(_recipient_rules)
+]
 
 
 class Settings(BaseSettings):
@@ -191,6 +221,9 @@ class Settings(BaseSettings):
     sns_topic_arns: TopicArns = ()
     ses_configuration_set: Annotated[str | None, AfterValidator(_configuration_set)] = None
     feedback: Literal["configuration-set", "identity"] = "configuration-set"
+    rewrite_from: Annotated[str | None, AfterValidator(_address)] = None
+    capture_only: bool = False
+    allowed_recipients: RecipientRules = ()
 
     ambiguous: Literal["resend", "hold"] = "resend"
     ambiguous_wait: Duration = timedelta(minutes=15)

@@ -35,6 +35,9 @@ DEFAULTS = {
     "sns_topic_arns": (),
     "ses_configuration_set": None,
     "feedback": "configuration-set",
+    "rewrite_from": None,
+    "capture_only": False,
+    "allowed_recipients": (),
     "max_age": timedelta(days=4),
     "rate_factor": 0.95,
     "dispatcher_lease": timedelta(seconds=5),
@@ -95,6 +98,15 @@ def test_variables_of_others_are_left_alone():
         ("SNS_TOPIC_ARNS", "sesgate", "no ARN"),
         ("SES_CONFIGURATION_SET", "my set", "no name of a configuration set"),
         ("FEEDBACK", "none", "'configuration-set' or 'identity'"),
+        ("REWRITE_FROM", "Shop <shop@example.com>", "write it bare"),
+        ("REWRITE_FROM", "example.com", "no address"),
+        ("REWRITE_FROM", "grün@example.com", "in ASCII"),
+        ("REWRITE_FROM", f"a@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 63}", "no address"),
+        ("CAPTURE_ONLY", "maybe", "valid boolean"),
+        ("ALLOWED_RECIPIENTS", ",", "names nobody"),
+        ("ALLOWED_RECIPIENTS", "*.example.com", "neither an address nor a domain"),
+        ("ALLOWED_RECIPIENTS", "example.com, @example.net", "neither an address nor a domain"),
+        ("ALLOWED_RECIPIENTS", "qa@example.com; qa@example.net", "neither an address nor a domain"),
         ("MAX_AGE", "4", "no duration"),
         ("MAX_AGE", "0s", "longer than nothing"),
         ("RATE_FACTOR", "0", "greater than 0"),
@@ -111,6 +123,13 @@ def test_a_malformed_value_is_one_sentence_with_its_name(name, value, says):
     text = one_sentence({f"SESGATE_{name}": value})
     assert text.startswith(f"SESGATE_{name}: ")
     assert says in text
+
+
+def test_the_staging_guard_is_read():
+    environ = {"SESGATE_CAPTURE_ONLY": "true", "SESGATE_ALLOWED_RECIPIENTS": "qa@example.com, example.net,.example.org"}
+    settings = read_settings(environ)
+    assert settings.capture_only is True
+    assert settings.allowed_recipients == ("qa@example.com", "example.net", ".example.org")
 
 
 @pytest.mark.parametrize("name", DURATIONS)
