@@ -81,9 +81,7 @@ def plan(settings: Settings, environ: Mapping[str, str], *, sandbox: bool, redis
 
 def _worker_options(settings: Settings, number: int) -> tuple[str, ...]:
     threads = str(settings.worker_threads)
-    # What workers gossip about is nothing to us: the dispatcher is chosen in the database.
-    alone = ("--without-gossip", "--without-mingle")
-    return ("worker", "-P", "threads", "-c", threads, "-n", worker_node(number), "--loglevel", "INFO", *alone)
+    return ("worker", "-P", "threads", "-c", threads, "-n", worker_node(number), "--loglevel", "INFO")
 
 
 def worker_node(number: int) -> str:
