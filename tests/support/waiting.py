@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(check: Callable[[], T], *, seconds: float = 30.0, every: float = 0.05, what: str = "") -> T:
+def until(check: Callable[[], T], *, seconds: float = 60.0, every: float = 0.05, what: str = "") -> T:
     """Call `check` until it returns something true, and return that.
 
     An AssertionError after `seconds` says what was waited for and what `check` returned last.
