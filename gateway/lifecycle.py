@@ -44,6 +44,7 @@ class Happening(StrEnum):
     RESEND = "no evidence came, and it is sent again"
     RETRY = "an operator sends it again"
     CANCEL = "an operator cancels it"
+    CAPTURE = "the staging guard keeps it"
 
     SEND = "SES accepts it"
     DELAY = "Delay event"
@@ -77,11 +78,13 @@ _STEPS: dict[tuple[Status, Happening], Status] = {
     (Status.QUEUED, Happening.CLAIM): Status.SENDING,
     (Status.QUEUED, Happening.EXPIRE): Status.EXPIRED,
     (Status.QUEUED, Happening.CANCEL): Status.CANCELLED,
+    (Status.QUEUED, Happening.CAPTURE): Status.CANCELLED,
     (Status.SENDING, Happening.RELEASE): Status.QUEUED,
     (Status.SENDING, Happening.LOSE_SIGHT): Status.AMBIGUOUS,
     (Status.SENDING, Happening.SUPPRESS): Status.SUPPRESSED,
     (Status.SENDING, Happening.REFUSE): Status.FAILED,
     (Status.SENDING, Happening.HOLD): Status.HELD,
+    (Status.SENDING, Happening.CAPTURE): Status.CANCELLED,
     # An answer of SES that comes after the claim has lapsed still counts.
     (Status.AMBIGUOUS, Happening.RELEASE): Status.QUEUED,
     (Status.AMBIGUOUS, Happening.REFUSE): Status.FAILED,
