@@ -107,7 +107,9 @@ class Sender:
     def _call(self, claim: Claim, raw: bytes) -> None:
         began = time.monotonic()
         try:
-            ses_message_id = self._ses.send(raw, claim.address, claim.attempt_id)
+            ses_message_id = self._ses.send(
+                raw, claim.address, claim.attempt_id, configuration_set=claim.configuration_set, tags=claim.tags
+            )
         except SesError as error:
             self._record_failure(claim, error, began)
             return

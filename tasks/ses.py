@@ -5,18 +5,20 @@ botocore's own retries are off: SES knows no idempotency token, and after a lost
 
 from __future__ import annotations
 
+import re
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import boto3
 import botocore.exceptions as boto
 from botocore.config import Config
 
+from gateway.credentials import ATTEMPT_TAG
 from gateway.logs import get_logger
 from tasks.ses_errors import Answer, ErrorClass, find
 
-ATTEMPT_TAG = "sesgate-attempt"
 log = get_logger(__name__)
 
 _CONNECT_TIMEOUT = 5
@@ -35,7 +37,15 @@ class CredentialsExpiredError(SesError):
 
 
 class Ses(Protocol):
-    def send(self, raw: bytes, address: str, attempt_id: str) -> str: ...
+    def send(
+        self,
+        raw: bytes,
+        address: str,
+        attempt_id: str,
+        *,
+        configuration_set: str | None = None,
+        tags: Sequence[tuple[str, str]] = (),
+    ) -> str: ...
 
 
 class SesClient:
@@ -53,19 +63,36 @@ class SesClient:
         self._client: Any = None
         self._credentials: Any = None
 
-    def send(self, raw: bytes, address: str, attempt_id: str) -> str:
+    def send(
+        self,
+        raw: bytes,
+        address: str,
+        attempt_id: str,
+        *,
+        configuration_set: str | None = None,
+        tags: Sequence[tuple[str, str]] = (),
+    ) -> str:
         """Hand `raw` to SES for `address` alone, and return the SES message id; a SesError says what else came of it.
 
+        A configuration set and tags of the mail's credential: the set stands in for that of the installation.
         The recipient stands in `Destination` and the sender only in the mail: a `FromEmailAddress` would replace the
         From field (https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html).
         """
         request: dict[str, Any] = {
             "Destination": {"ToAddresses": [address]},
             "Content": {"Raw": {"Data": raw}},
-            "EmailTags": [{"Name": ATTEMPT_TAG, "Value": attempt_id}],
+            "EmailTags": [{"Name": name, "Value": value} for name, value in ((ATTEMPT_TAG, attempt_id), *tags)],
         }
-        if self._configuration_set:
-            request["ConfigurationSetName"] = self._configuration_set
+        if chosen := configuration_set or self._configuration_set:
+            request["ConfigurationSetName"] = chosen
+        try:
+            return self._call_patiently(request)
+        except SesError as error:
+            if configuration_set or tags:
+                raise _narrowed(error) from error
+            raise
+
+    def _call_patiently(self, request: dict[str, Any]) -> str:
         try:
             return self._call(request)
         except CredentialsExpiredError:
@@ -124,6 +151,17 @@ class SesClient:
         with self._lock:
             if self._client is client:
                 self._client = None
+
+
+def _narrowed(error: SesError) -> SesError:
+    """What SES says of a configuration set or tags of one credential is no reason to stop the mail of all others."""
+    if error.error_class is not ErrorClass.ACCOUNT or not _OF_A_CREDENTIAL.search(str(error)):
+        return error
+    reason = f"{error}; look at the configuration set and the tags of the credential"
+    return SesError(ErrorClass.IDENTITY, reason)
+
+
+_OF_A_CREDENTIAL = re.compile(r"configuration ?set|\btags?\b|emailTags", re.IGNORECASE)
 
 
 def classify(error: Exception) -> SesError:

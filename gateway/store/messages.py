@@ -10,11 +10,14 @@ from ulid import ULID
 
 from gateway.addresses import address_key
 from gateway.content import ContentFacts
+from gateway.credentials import Caps
 from gateway.envelope import Envelope, Origin
 from gateway.lifecycle import Status
 from gateway.store.db import Database
+from gateway.store.errors import NotEnabledError
 from gateway.store.sql import Row, Sql, marks
 from gateway.store.times import from_micros, now_micros, span
+from gateway.store.usage import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +94,20 @@ class Messages:
         self._db = db
         self._max_age = span(max_age)
 
-    def submit(self, envelope: Envelope, facts: ContentFacts) -> Future[str]:
+    def submit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> Future[str]:
         """Store an accepted transaction; the future gives its ULID after the commit, and only then may 250 be said.
 
-        StoreUnavailableError in the future, and a `cancel()` that answers True: surely nothing was kept.
+        StoreUnavailableError in the future, and a `cancel()` that answers True: surely nothing was kept. The same for
+        OverCapError, when the recipients are more than the `caps` have room for, and for NotEnabledError, when the
+        credential was disabled or removed in the meantime.
         """
         ulid = str(ULID())
         accepted_at = now_micros()
 
         def insert(sql: Sql) -> str:
-            credential_id = sql.value("SELECT id FROM credentials WHERE name = ?", (envelope.origin.credential,))
+            credential_id = _enabled(sql, envelope.origin.credential)
+            if caps is not None:
+                count(sql, credential_id, envelope.origin.credential, caps, len(envelope.forward_paths))
             message_id = sql.value(_INSERT_MESSAGE, _message_row(ulid, credential_id, envelope, facts, accepted_at))
             sql.run("INSERT INTO contents (message_id, data) VALUES (?, ?)", (message_id, envelope.content))
             sql.many(
@@ -152,6 +159,14 @@ _SELECT_MESSAGE = (
     "SELECT m.id, m.ulid, m.accepted_at, c.name, m.reverse_path, m.subject, m.size, m.client_address, m.helo,"
     " m.protocol, m.header_from, m.header_message_id FROM messages m JOIN credentials c ON c.id = m.credential_id"
 )
+
+
+def _enabled(sql: Sql, credential: str) -> int:
+    """Its id; NotEnabledError when nothing may be accepted under that name."""
+    row = sql.one("SELECT id, disabled_at FROM credentials WHERE name = ?", (credential,))
+    if row is None or row[1] is not None:
+        raise NotEnabledError(f"The credential {credential!r} is {'disabled' if row else 'not there any more'}.")
+    return int(row[0])
 
 
 def _message_row(

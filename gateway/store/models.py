@@ -24,9 +24,56 @@ class Credential(Table):
     held_reason = peewee.TextField(null=True)
     held_by = peewee.TextField(null=True)
     judged_from = UtcMicrosField(null=True)  # a person released it then: what was sent before is not held against it
+    application = peewee.TextField(null=True)  # NULL: the name says it
+    senders = peewee.TextField(null=True)  # a JSON list
+    max_message_bytes = peewee.BigIntegerField(null=True)
+    per_minute = peewee.IntegerField(null=True)
+    per_day = peewee.IntegerField(null=True)
+    configuration_set = peewee.TextField(null=True)
+    tags = peewee.TextField(null=True)  # a JSON list of pairs
+    suppressed_recipients = peewee.TextField(null=True)
+    last_used_at = UtcMicrosField(null=True)
 
     class Meta:
         table_name = "credentials"
+
+
+class CredentialSecret(Table):
+    """What a client proves to know. The secret itself is nowhere: `digest` is its SHA-256 in hex."""
+
+    id = peewee.BigAutoField()
+    credential = peewee.ForeignKeyField(Credential, on_delete="CASCADE")
+    digest = peewee.TextField()
+    created_at = UtcMicrosField()
+    expires_at = UtcMicrosField(null=True)
+    last_used_at = UtcMicrosField(null=True)
+
+    class Meta:
+        table_name = "credential_secrets"
+
+
+class CredentialNetwork(Table):
+    """Whose machines need no secret. Those of `local` are a setting and not here."""
+
+    credential = peewee.ForeignKeyField(Credential, on_delete="CASCADE", index=False)
+    network = peewee.TextField()
+
+    class Meta:
+        table_name = "credential_networks"
+        primary_key = peewee.CompositeKey("credential", "network")
+
+
+class CredentialUsage(Table):
+    """How many recipients were accepted in one step of a period; only for credentials with a cap."""
+
+    credential = peewee.ForeignKeyField(Credential, on_delete="CASCADE", index=False)
+    period = peewee.TextField()
+    begun_at = UtcMicrosField(index=True)
+    recipients = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "credential_usage"
+        primary_key = peewee.CompositeKey("credential", "period", "begun_at")
 
 
 class Message(Table):
@@ -255,4 +302,7 @@ TABLES = (
     Control,
     Audit,
     Tally,
+    CredentialSecret,
+    CredentialNetwork,
+    CredentialUsage,
 )

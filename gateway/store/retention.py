@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gateway.credentials import DAY
 from gateway.lifecycle import FINAL_WITH_AGE, Status
 from gateway.settings import Settings
 from gateway.store.control import Lease, require_lease
@@ -57,6 +58,7 @@ class Retention:
             "notifications": self._in_transaction(lease, self._delete_notifications),
             "events": self._in_transaction(lease, self._delete_unmatched_events),
             "messages": self._in_transaction(lease, self._delete_messages),
+            "usage": self._in_transaction(lease, self._delete_usage),
         }
 
     def give_back_space(self) -> None:
@@ -150,3 +152,11 @@ class Retention:
         if sql.to_change:
             sql.all(f"SELECT id FROM recipients WHERE message_id IN ({marks(ids)}) ORDER BY id{sql.to_change}", ids)
         return sql.run(f"DELETE FROM messages WHERE id IN ({marks(ids)}) AND {ended}", (*ids, cutoff))
+
+    def _delete_usage(self, sql: Sql, now: int) -> int:
+        """What counts against no cap any more."""
+        return sql.run(
+            "DELETE FROM credential_usage WHERE (credential_id, period, begun_at) IN (SELECT credential_id, period,"
+            f" begun_at FROM credential_usage WHERE begun_at <= ? LIMIT {BATCH})",
+            (now - span(DAY.length) - span(DAY.step),),
+        )

@@ -14,6 +14,7 @@ from gateway.envelope import Origin
 from gateway.lifecycle import AFTER_SES, FINAL, Happening, Status, after
 from gateway.reputation import is_counted
 from gateway.store.control import CIRCUIT, STOPPED, Lease, require_lease
+from gateway.store.credential_rows import read_tags
 from gateway.store.db import Database
 from gateway.store.sql import Sql
 from gateway.store.suppressions import Suppression, find
@@ -43,7 +44,10 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A recipient that is ours to send to, until the claim lapses. The attempt id is the claim's proof."""
+    """A recipient that is ours to send to, until the claim lapses. The attempt id is the claim's proof.
+
+    `configuration_set` and `tags` are those of its credential, as they are now.
+    """
 
     recipient_id: int
     attempt_id: str
@@ -54,6 +58,8 @@ class Claim:
     attempts: int
     accepted_at: datetime
     origin: Origin
+    configuration_set: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 # What is written down as the outcome of an attempt.
@@ -340,8 +346,9 @@ def _is_held(sql: Sql, recipient_id: int) -> bool:
 def _claim(sql: Sql, recipient_id: int) -> Claim:
     row = sql.one(
         "SELECT r.attempt_id, r.message_id, m.ulid, r.address, m.size, r.attempts, m.accepted_at, c.name,"
-        " m.client_address, m.helo, m.protocol FROM recipients r JOIN messages m ON m.id = r.message_id"
-        " JOIN credentials c ON c.id = r.credential_id WHERE r.id = ?",
+        " m.client_address, m.helo, m.protocol, c.configuration_set, c.tags"
+        " FROM recipients r JOIN messages m ON m.id = r.message_id JOIN credentials c ON c.id = r.credential_id"
+        " WHERE r.id = ?",
         (recipient_id,),
     )
     assert row is not None  # noqa: S101  it was updated in this transaction
@@ -355,4 +362,6 @@ def _claim(sql: Sql, recipient_id: int) -> Claim:
         attempts=row[5],
         accepted_at=from_micros(row[6]),
         origin=Origin(credential=row[7], client_address=row[8], helo=row[9], protocol=row[10]),
+        configuration_set=row[11],
+        tags=read_tags(row[12]),
     )

@@ -10,6 +10,7 @@ from gateway.reputation import Limits
 from gateway.settings import Settings
 from gateway.store.ambiguity import Ambiguity
 from gateway.store.control import Control
+from gateway.store.credentials import Credentials
 from gateway.store.db import Database
 from gateway.store.messages import Messages
 from gateway.store.notifications import Notifications
@@ -40,6 +41,7 @@ class Stores:
     reputation: Reputation
     notifications: Notifications
     suppressions: Suppressions
+    credentials: Credentials
     control: Control
     reports: Reports
     retention: Retention
@@ -69,6 +71,7 @@ def open_stores(settings: Settings) -> Stores:
         reputation=reputation,
         notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),
         suppressions=Suppressions(db),
+        credentials=Credentials(db, settings.trusted_networks),
         control=Control(db),
         reports=Reports(db, ambiguity, reputation),
         retention=Retention(db, Kept.from_settings(settings)),

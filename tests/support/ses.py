@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,14 +18,24 @@ class SesDouble:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
+        self.chosen: list[tuple[str | None, tuple[tuple[str, str], ...]]] = []
         self.fail: Callable[[str], Exception | None] = lambda _address: None
         self._lock = threading.Lock()
 
-    def send(self, raw: bytes, address: str, attempt_id: str) -> str:
+    def send(
+        self,
+        raw: bytes,
+        address: str,
+        attempt_id: str,
+        *,
+        configuration_set: str | None = None,
+        tags: Sequence[tuple[str, str]] = (),
+    ) -> str:
         assert attempt_id.encode() in raw
         error = self.fail(address)
         with self._lock:
             self.sent.append((address, attempt_id))
+            self.chosen.append((configuration_set, tuple(tags)))
             number = len(self.sent)
         if error is not None:
             raise error
