@@ -90,6 +90,11 @@ class HandNemesis(Nemesis):
         ]
         self.chance.choice(deeds)()
 
+    def figures(self) -> None:
+        super().figures()
+        ended = [name for name in self._programs.running() if self._programs.has_ended(name)]
+        self._run.check(not ended, f"no program ended by itself, but for {', '.join(ended)}")
+
     def kill_one(self, *among: str) -> None:
         """The program and all that it started."""
         self._kill(self.chance.choice(among or self._programs.running()))

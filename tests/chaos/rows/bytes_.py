@@ -28,7 +28,7 @@ _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
     "bytes",
     title="Smuggling: 15 spellings of the end of a mail, in one segment and octet by octet, on both kinds of listener",
     passes="at most one message each; no bare CR, bare LF or NUL in any body given to SES",
-    tiers={Tier.SHORT: 6, Tier.STANDARD: 25, Tier.LONG: 25},
+    tiers={Tier.SHORT: 6, Tier.STANDARD: 12, Tier.LONG: 25},
 )
 def smuggling(run: Run) -> None:
     ports = free_port(), free_port()

@@ -24,7 +24,7 @@ _RATE = 3_000.0
     "flushall",
     title="Mail drains at an SES latency of 500 ms; FLUSHALL of the gateway's own Redis five times, and kill -9 once",
     passes="each mail is sent exactly once",
-    tiers={Tier.STANDARD: 240, Tier.LONG: 300},
+    tiers={Tier.STANDARD: 150, Tier.LONG: 300},
 )
 def flushed(run: Run) -> None:
     directory, mails = run.directory / "var", _MAILS[run.tier]

@@ -22,7 +22,7 @@ _QUICK = ("no-shield", "stock-data")
     title="Six broken builds: WAL without sync, botocore's own retries, 451 for a commit under way, claims never given "
     "back, claims without compare-and-set, aiosmtpd's own reader of content",
     passes="each is caught by a check of the scenario that is about it",
-    tiers={Tier.SHORT: 14, Tier.STANDARD: 120, Tier.LONG: 120},
+    tiers={Tier.SHORT: 14, Tier.STANDARD: 100, Tier.LONG: 120},
 )
 def mutants(run: Run) -> None:
     wanted = _QUICK if run.tier is Tier.SHORT else tuple(MUTANTS)

@@ -17,6 +17,7 @@ from tests.support.sandbox import free_port
 from tests.support.waiting import until
 
 _KILLS = {Tier.SHORT: 5, Tier.STANDARD: 40, Tier.LONG: 200}
+_EVIDENCE = {Tier.SHORT: 3, Tier.STANDARD: 15, Tier.LONG: 60}  # seconds for events that are still on their way
 _LEASES = {"SESGATE_CLAIM_LEASE": "10s", "SESGATE_DISPATCHER_LEASE": "3s", "SESGATE_DISPATCH_TIMEOUT": "3s"}
 _PASSES = "L = 0, every acknowledged mail is sent, held or visibly failed; D = 0, for events carry the attempt id"
 
@@ -25,7 +26,7 @@ _PASSES = "L = 0, every acknowledged mail is sent, held or visibly failed; D = 0
     "1",
     title="Children of `sesgate up --sandbox` killed with -9 under load: front, workers, webhook, Redis, even SES",
     passes=_PASSES,
-    tiers={Tier.SHORT: 20, Tier.STANDARD: 150, Tier.LONG: 900},
+    tiers={Tier.SHORT: 20, Tier.STANDARD: 110, Tier.LONG: 900},
 )
 def killed_children(run: Run) -> None:
     directory = run.directory / "var"
@@ -36,12 +37,12 @@ def killed_children(run: Run) -> None:
     with Load([installation.smtp_port], ledger, rate=25) as load:
         for _ in range(_KILLS[run.tier]):
             nemesis.strike()
-            time.sleep(nemesis.chance.uniform(0.5, 1.5 if run.tier is Tier.SHORT else 4.0))
+            time.sleep(nemesis.chance.uniform(0.5, 1.5 if run.tier is Tier.SHORT else 3.0))
     nemesis.figures()
     run.figure("QUIT not answered by 221", load.unfriendly_ends)
     settle(run, book, 90)
     # What is left needs its event, and SNS delivers that again only after some time when the webhook was away.
-    wait_for(lambda: not book.count("AMBIGUOUS"), 5 if run.tier is Tier.SHORT else 60)
+    wait_for(lambda: not book.count("AMBIGUOUS"), _EVIDENCE[run.tier])
     conclude(run, ledger, until(installation.sent, seconds=30), book)
 
 
@@ -50,7 +51,7 @@ def killed_children(run: Run) -> None:
     title="Programs started by hand over PostgreSQL killed, ended and stopped at random: two fronts, three workers, "
     "a webhook, the holder of the dispatcher's lease, Redis",
     passes=_PASSES,
-    tiers={Tier.STANDARD: 100, Tier.LONG: 500},
+    tiers={Tier.STANDARD: 70, Tier.LONG: 400},
 )
 def killed_by_hand(run: Run) -> None:
     site = build(run, postgres=True, **_LEASES)
@@ -70,7 +71,7 @@ def killed_by_hand(run: Run) -> None:
     nemesis.figures()
     run.figure("QUIT not answered by 221", load.unfriendly_ends)
     settle(run, site.book, 90)
-    wait_for(lambda: not site.book.count("AMBIGUOUS"), 60)
+    wait_for(lambda: not site.book.count("AMBIGUOUS"), _EVIDENCE[run.tier])
     site.conclude()
 
 
@@ -79,7 +80,7 @@ def killed_by_hand(run: Run) -> None:
     title="Two fronts, three workers and two webhooks over one PostgreSQL, ended or killed in turn under load, "
     "and the server restarted",
     passes="L = 0, D = 0, no 5xx",
-    tiers={Tier.STANDARD: 80, Tier.LONG: 360},
+    tiers={Tier.STANDARD: 60, Tier.LONG: 360},
 )
 def several_of_everything(run: Run) -> None:
     site = build(run, postgres=True, **_LEASES)
@@ -104,7 +105,7 @@ def several_of_everything(run: Run) -> None:
     run.figure("restarts", 2 * turns * 7)
     run.figure("QUIT not answered by 221", load.unfriendly_ends)
     settle(run, site.book, 90)
-    wait_for(lambda: not site.book.count("AMBIGUOUS"), 60)
+    wait_for(lambda: not site.book.count("AMBIGUOUS"), _EVIDENCE[run.tier])
     site.conclude()
     run.check("answered refused" not in run.figures, "no mail was refused for good")
     run.check(load.unfriendly_ends == 0, "every client that was answered could say QUIT")

@@ -22,7 +22,7 @@ _GRACE = 30
     "10",
     title="Workers killed with -9 in calls that take 1 s, a child of the pool or the whole group; half without events",
     passes="L = 0, D = 0; settled, AMBIGUOUS or back in flight within the lease + 30 s",
-    tiers={Tier.SHORT: 16, Tier.STANDARD: 110, Tier.LONG: 500},
+    tiers={Tier.SHORT: 16, Tier.STANDARD: 75, Tier.LONG: 500},
 )
 def killed_workers(run: Run) -> None:
     site = build(run, SESGATE_CLAIM_LEASE=f"{_LEASE}s", SESGATE_DISPATCHER_LEASE="2s", SESGATE_DISPATCH_TIMEOUT="2s")

@@ -20,7 +20,7 @@ _WORKERS = 4
     "11",
     title="No duplicates without faults: four worker processes, three standbys, every hint given three times",
     passes="D = 0, L = 0",
-    tiers={Tier.SHORT: 10, Tier.STANDARD: 75, Tier.LONG: 900},
+    tiers={Tier.SHORT: 10, Tier.STANDARD: 50, Tier.LONG: 900},
 )
 def no_duplicates_without_faults(run: Run) -> None:
     site = build(run)

@@ -48,7 +48,7 @@ _CASES = (
     title="SES accepts, and a tenth of its answers is lost: time-out, reset or 500; with and without events",
     passes="with events D = 0; without: resend sends at most one copy more for each lost answer, hold and silence none "
     "and all of them are listed; one call for each attempt",
-    tiers={Tier.SHORT: 14, Tier.STANDARD: 90, Tier.LONG: 400},
+    tiers={Tier.SHORT: 14, Tier.STANDARD: 70, Tier.LONG: 400},
 )
 def ambiguous_answers(run: Run) -> None:
     chance = random.Random(random.randrange(1_000_000))

@@ -49,7 +49,7 @@ _FOR_GOOD = (
     title="Each throttling, account and quota error of SES for some time, and each permanent one",
     passes="the first: no attempt counted, none failed, the circuit opens within 5 s, sending resumes within 60 s; "
     "the permanent: failed once, visible, never tried again",
-    tiers={Tier.STANDARD: 190, Tier.LONG: 900},
+    tiers={Tier.STANDARD: 160, Tier.LONG: 900},
 )
 def refusals(run: Run) -> None:
     site = build(run, tapped=True, SESGATE_DISPATCHER_LEASE="2s")

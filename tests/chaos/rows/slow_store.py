@@ -21,7 +21,7 @@ _STALL = 1.2
     "slow-store",
     title="The write gate is shut for longer than a client is made to wait, again and again",
     passes="nothing answered 4xx is sent; L = 0, D = 0",
-    tiers={Tier.STANDARD: 25, Tier.LONG: 150},
+    tiers={Tier.STANDARD: 20, Tier.LONG: 150},
 )
 def slow_store(run: Run) -> None:
     site = build(run, SESGATE_GATE_TIMEOUT="300ms")

@@ -18,7 +18,7 @@ _MAILS = 20
     "sync",
     title="One mail after the other, with the front's system calls written down",
     passes="at least one fdatasync of the write-ahead log for each 250",
-    tiers={Tier.STANDARD: 20, Tier.LONG: 20},
+    tiers={Tier.STANDARD: 10, Tier.LONG: 20},
 )
 def synced(run: Run) -> None:
     need_strace()
