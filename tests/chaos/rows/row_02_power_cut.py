@@ -32,7 +32,7 @@ _IMAGE_MEBIBYTES = 1024
     "2",
     title="Power cut",
     passes="in every round the database opens without repair and has each mail that was acknowledged",
-    tiers={Tier.STANDARD: 120, Tier.LONG: 600},
+    tiers={Tier.STANDARD: 60, Tier.LONG: 600},
 )
 def row_02(run: Run) -> None:
     image = Image.made(run.directory / "disk.img", _IMAGE_MEBIBYTES)

@@ -30,7 +30,7 @@ _KINDS = (("fdatasync", "EIO", 6), ("pwrite64", "ENOSPC", 120), ("pwrite64", "EI
     "4",
     title="I/O errors: syncs and writes fail, at points and at random, in the front and in the worker",
     passes="each client affected reads 4xx or is cut off, nobody 5xx; no sync that failed is tried again; L = 0, D = 0",
-    tiers={Tier.SHORT: 17, Tier.STANDARD: 130, Tier.LONG: 800},
+    tiers={Tier.SHORT: 17, Tier.STANDARD: 110, Tier.LONG: 800},
 )
 def row_04(run: Run) -> None:
     need_strace()

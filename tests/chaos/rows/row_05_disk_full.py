@@ -39,7 +39,7 @@ _SETTINGS: dict[str, Any] = {
     "5",
     title="Disk full and recovery: 64 MiB, filled slowly and then to the last byte",
     passes="452 while the reserve is kept, sending goes on, mail is taken again within 30 s without a restart, L = 0",
-    tiers={Tier.STANDARD: 130, Tier.LONG: 600},
+    tiers={Tier.STANDARD: 80, Tier.LONG: 600},
 )
 def row_05(run: Run) -> None:
     site, disk = _built(run)

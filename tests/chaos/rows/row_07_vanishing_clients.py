@@ -33,7 +33,7 @@ Vanishing = Callable[[socket.socket, bytes], str]
     "7",
     title="The client vanishes after the dot: half-closed, reset, closed, and QUIT sent ahead",
     passes="each mail is stored whole or not at all; no traceback; handed in again, at most one copy more",
-    tiers={Tier.SHORT: 13, Tier.STANDARD: 60, Tier.LONG: 300},
+    tiers={Tier.SHORT: 13, Tier.STANDARD: 50, Tier.LONG: 300},
 )
 def row_07(run: Run) -> None:
     site = build(run)
