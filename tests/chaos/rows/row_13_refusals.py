@@ -107,8 +107,8 @@ def _stop(run: Run, site: Site, tap: Tap, fresh: Fresh, refusal: Refusal, *, wai
     opened = wait_for(lambda: site.book.fact("circuit") is not None, _OPENS_WITHIN + 10, every=0.02)
     run.check(called is not None and opened is not None, f"{refusal.code} opens the circuit")
     run.check((opened or 0) <= _OPENS_WITHIN, f"{refusal.code}: the circuit opens within {_OPENS_WITHIN:.0f} s")
-    failed = [address for address in mails if site.book.statuses()[address] != "QUEUED"]
-    run.check(not failed, f"{refusal.code}: mail waits, and none of it fails")
+    waits = wait_for(lambda: _all_are(site, mails, "QUEUED"), 15)  # those that were called side by side come back, too
+    run.check(waits is not None, f"{refusal.code}: mail waits, and none of it fails")
     tap.stop_faults()
     if not wait:
         site.book.forget("circuit")
@@ -117,11 +117,7 @@ def _stop(run: Run, site: Site, tap: Tap, fresh: Fresh, refusal: Refusal, *, wai
 
 
 def _resumed(run: Run, site: Site, mails: list[str], refusal: Refusal) -> None:
-    def sent() -> bool:
-        statuses = site.book.statuses()
-        return all(statuses[address] in ("SENT", "DELIVERED") for address in mails)
-
-    took = wait_for(sent, _RESUMES_WITHIN * 2)
+    took = wait_for(lambda: _all_are(site, mails, "SENT", "DELIVERED"), _RESUMES_WITHIN * 2)
     run.check(took is not None and took <= _RESUMES_WITHIN, f"{refusal.code}: sending resumes within 60 s, not {took}")
     longest = run.figures.get("seconds until sending resumed, at most", 0.0)
     run.figure("seconds until sending resumed, at most", max(float(longest), took or 0.0))
@@ -130,7 +126,7 @@ def _resumed(run: Run, site: Site, mails: list[str], refusal: Refusal) -> None:
 def _refuse(run: Run, site: Site, tap: Tap, fresh: Fresh, refusal: Refusal) -> None:
     tap.fault = lambda _: refusal
     mails = fresh.mails()
-    failed = wait_for(lambda: all(site.book.statuses()[address] == "FAILED" for address in mails), 20)
+    failed = wait_for(lambda: _all_are(site, mails, "FAILED"), 20)
     time.sleep(3)  # the first back-off: if anybody tried again, it would be now
     calls = sum(call.address in mails for call in tap.calls)
     tap.stop_faults()
@@ -140,3 +136,8 @@ def _refuse(run: Run, site: Site, tap: Tap, fresh: Fresh, refusal: Refusal) -> N
 
 def _called(tap: Tap, mails: list[str]) -> bool:
     return any(call.address in mails for call in tap.calls)
+
+
+def _all_are(site: Site, mails: list[str], *these: str) -> bool:
+    statuses = site.book.statuses()
+    return all(statuses.get(address) in these for address in mails)
