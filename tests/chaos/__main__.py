@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -61,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"There is no scenario named {', '.join(unknown)}: `python -m tests.chaos list` names them.")
         return 2
     wanted = [one for one in known.values() if _is_wanted(one, options)]
-    print(f"{len(wanted)} scenarios, at most {sum(one.tiers[options.tier] for one in wanted) / 60:.0f} minutes.")
+    print(f"{len(wanted)} scenarios, about {math.ceil(sum(one.tiers[options.tier] for one in wanted) / 60)} minutes.")
     results = Results()
     try:
         ended = [_ended(one, options, results) for one in wanted]
@@ -91,7 +92,7 @@ def _ended(one: Scenario, options: argparse.Namespace, results: Results) -> Resu
     if not options.fresh and stored and stored.commit == commit() and stored.outcome != "failed":
         print(f"{one.name}: {stored.outcome} already at this commit ({stored.at})")
         return stored
-    print(f"{one.name}: {one.title} (at most {one.tiers[options.tier]} s)", flush=True)
+    print(f"{one.name}: {one.title} (about {one.tiers[options.tier]} s)", flush=True)
     started = time.monotonic()
 
     def say(text: str) -> None:
