@@ -142,7 +142,7 @@ def burst(ports: Sequence[int], ledger: Ledger, mails: int, *, clients: int = 8)
 
     def run(number: int) -> list[Answer]:
         client = Client(ports[number % len(ports)], ledger, mails_per_connection=100)
-        answers = []
+        answers: list[Answer] = []
         while True:
             with turn:
                 address = next(wanted, None)

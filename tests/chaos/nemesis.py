@@ -83,7 +83,7 @@ class HandNemesis(Nemesis):
             self.kill_one,
             self.kill_one,
             self.kill_dispatcher,
-            self.kill_child,
+            lambda: None if self.kill_child() else self.kill_one(),
             self.kill_redis,
             self.end_one,
             self.halt_one,
