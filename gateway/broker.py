@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from celery import Celery
 from kombu import Queue
-from kombu.transport.redis import QoS
+from kombu.transport.redis import Channel, QoS
 
 from gateway.settings import Settings
 
@@ -41,11 +41,25 @@ def find_broker_url(settings: Settings) -> str:
         return ""
 
 
+class LenientQoS(QoS):
+    """What a worker took from Redis and has not begun, when the connection it came by is gone.
+
+    kombu 5.7 goes to that connection to put a hint back or to acknowledge it, and ends the worker with an
+    AttributeError. A hint need not go back, and one that stays unacknowledged in Redis does nothing if it comes again.
+    """
+
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        if self.channel.connection is None:
+            super(QoS, self).ack(delivery_tag)  # what is counted here, without Redis
+        else:
+            super().ack(delivery_tag)
+
+
 def make_app(broker_url: str, *, concurrency: int | None = None) -> Celery:
     """A Celery application that publishes to and consumes from `broker_url`; it connects on first use."""
-    # A hint that was not begun need not go back to the broker. kombu would try to put it back on a connection that has
-    # just been lost, and end the worker with an AttributeError (seen with kombu 5.7 and a killed Redis).
-    QoS.restore_at_shutdown = False
+    Channel.QoS = LenientQoS
     app = Celery("sesgate", broker=broker_url or None, set_as_current=False)
     app.conf.update(
         accept_content=["json"],

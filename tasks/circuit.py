@@ -34,9 +34,12 @@ class Circuit:
         """Stop sending from now on for the time of that class; `began`: when the refused call did (monotonic)."""
         before = self._control.get(CIRCUIT)
         wait = PROBE_EVERY[error_class]
-        fact = {"reason": reason, "at": time.time(), "kind": error_class.value}
+        again = before is not None and before.get("kind") == error_class
+        now = time.time()
+        since = before.get("since", now) if before is not None and again else now
+        fact = {"reason": reason, "at": now, "since": since, "kind": error_class.value}
         self._control.put(CIRCUIT, fact, lasting=wait)
-        if (before is None or before.get("kind") != error_class) and self._is_news(began):
+        if not again and self._is_news(began):
             log.error("send.circuit_open", reason=reason, kind=error_class.value, probe_in=wait.total_seconds())
 
     def closed(self) -> None:

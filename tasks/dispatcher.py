@@ -248,9 +248,10 @@ class _Loop:
         return self._account_rate * self._rate_factor * self._slowdown.current(now)
 
     def _tell_pace(self, factor: float) -> None:
-        """The rate in force, for people and monitors; written when it has changed by more than a trifle."""
+        """The rate in force, for people and monitors; written when it changed by more than a trifle, or is whole."""
         rate = self._account_rate * self._rate_factor * factor
-        if abs(rate - self._told_rate) > self._told_rate * _TRIFLE:
+        whole_again = factor >= 1.0 and rate != self._told_rate
+        if whole_again or abs(rate - self._told_rate) > self._told_rate * _TRIFLE:
             self._told_rate = rate
             self._stores.control.put(PACE, {"rate": round(rate, 3), "factor": round(factor, 3)})
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from gateway.lifecycle import Status
 from gateway.store import control
 from gateway.store.sql import Sql
-from gateway.store.times import from_micros
+from gateway.store.times import from_micros, of_seconds
 
 # As constants: a partial index is used only where the statement repeats its condition.
 _UNFINISHED = f"'{Status.QUEUED}', '{Status.AMBIGUOUS}', '{Status.HELD}'"
@@ -176,7 +176,7 @@ def circuit(sql: Sql) -> Circuit | None:
     return Circuit(
         kind=str(fact.get("kind") or "account"),
         reason=str(fact.get("reason", "")),
-        since=from_micros(row[1]),
+        since=of_seconds(fact.get("since")) or from_micros(row[1]),
         probe_at=_moment(row[0]),
     )
 

@@ -188,11 +188,11 @@ class Operations:
             return
         happen(sql, row.id, Happening.RETRY, _signed("to be sent again", order))
         # Without the old attempt id, a late answer to that attempt says nothing about the next one.
+        # It has the whole maximum age before it: a person wants it sent.
         sql.run(
-            "UPDATE recipients SET next_attempt_at = ?, attempts = 0, attempt_id = NULL WHERE id = ?", (now, row.id)
+            "UPDATE recipients SET next_attempt_at = ?, attempts = 0, attempt_id = NULL, expires_at = ? WHERE id = ?",
+            (now, now + self._max_age, row.id),
         )
-        if row.status in ENDED_BEFORE_SES:
-            sql.run("UPDATE recipients SET expires_at = ? WHERE id = ?", (now + self._max_age, row.id))
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

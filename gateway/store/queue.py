@@ -12,7 +12,7 @@ from gateway.store.audit import record
 from gateway.store.db import Database
 from gateway.store.depth import AccountSeen, Circuit, DispatcherState, HeldFor, Pace
 from gateway.store.sql import Sql, marks
-from gateway.store.times import from_micros, now_micros, to_micros
+from gateway.store.times import from_micros, now_micros, of_seconds, to_micros
 
 _SUBJECT = "queue"
 
@@ -165,9 +165,9 @@ def find_pause(sql: Sql) -> Pause | None:
         return None
     return Pause(
         reason=str(fact.get("reason") or "no reason was given"),
-        since=_seconds(fact.get("at")) or datetime.now(UTC),
+        since=of_seconds(fact.get("at")) or datetime.now(UTC),
         actor=str(fact.get("actor", "")),
-        backup_at=_seconds(fact.get("backup_at")),
+        backup_at=of_seconds(fact.get("backup_at")),
     )
 
 
@@ -191,9 +191,3 @@ def _last_activity(sql: Sql) -> datetime:
         )
     ]
     return from_micros(max((moment for moment in moments if moment is not None), default=now_micros()))
-
-
-def _seconds(value: object) -> datetime | None:
-    if not isinstance(value, int | float):
-        return None
-    return from_micros(round(value * 1_000_000))

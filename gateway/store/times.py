@@ -39,3 +39,8 @@ class UtcMicrosField(BigIntegerField):
 
     def python_value(self, value: int | None) -> datetime | None:
         return None if value is None else from_micros(value)
+
+
+def of_seconds(value: object) -> datetime | None:
+    """A moment in a fact of `control`, which holds seconds since 1970; None when there is none."""
+    return from_micros(round(value * 1_000_000)) if isinstance(value, int | float) else None

@@ -176,3 +176,15 @@ def test_stopping_publishes_what_waits_and_ends_the_thread():
     hints.stop()
     assert published == list(range(250))
     assert not hints._thread.is_alive()
+
+
+def test_a_hint_that_came_by_a_lost_connection_is_acknowledged_without_it(redis):
+    app = make_app(redis.url)
+    with app.connection_for_read() as connection:
+        channel = connection.default_channel
+        app.send_task("sesgate.send", ([1],), queue=SEND_QUEUE)
+        message = until(lambda: channel.basic_get(SEND_QUEUE), what="the hint has come")
+        lost, channel.connection = channel.connection, None
+        message.ack()
+        assert message.acknowledged
+        channel.connection = lost
