@@ -13,8 +13,8 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.scenario import Run
 from tests.chaos.tap import Tap
 from tests.support.by_hand import ByHand
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
-from tests.support.sandbox import free_port
 
 THREADS = ("-P", "threads", "-c", "8")
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from gateway.sandbox import names
+from tests.support.ports import free_port
 from tests.support.redis import Redis
-from tests.support.sandbox import Sandbox, free_port
+from tests.support.sandbox import Sandbox
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ import psutil
 
 from gateway.settings import Settings
 from gateway.store.stores import Stores, open_stores
-from tests.support.sandbox import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 SESGATE = (sys.executable, "-m", "gateway.cli")

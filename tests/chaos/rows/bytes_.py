@@ -15,7 +15,7 @@ from tests.chaos.ledger import Answer
 from tests.chaos.scenario import Run, Tier, scenario
 from tests.chaos.site import Site, build, start
 from tests.support.installation import mail
-from tests.support.sandbox import free_port
+from tests.support.ports import free_port
 
 _ENDS = (
     *(b"\n.\n", b"\n.\r\n", b"\n.\r", b"\r.\r\n", b"\r.\r", b"\r.\n", b"\r\n.\r", b"\r\n.\n", b"\r\n\0.\r\n"),

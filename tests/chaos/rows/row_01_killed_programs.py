@@ -13,7 +13,7 @@ from tests.chaos.scenario import Run, Tier, scenario
 from tests.chaos.site import THREADS, build
 from tests.support.by_hand import ByHand
 from tests.support.installation import Installation
-from tests.support.sandbox import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 _KILLS = {Tier.SHORT: 5, Tier.STANDARD: 40, Tier.LONG: 200}
