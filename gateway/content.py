@@ -17,6 +17,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from gateway.header_encoding import MAX_LINE, decode_raw, encode_field
+from gateway.senders import SENDER_FIELDS, Field, SenderAddress, SenderRewrite, rewritten, sender_addresses
 
 MAX_HEADER = 100 * 1024  # what Postfix takes as its header_size_limit, too
 MAX_RECEIVED = 50  # RFC 5321 section 6.3 leaves the number to us; Postfix counts to 50
@@ -58,12 +59,16 @@ class ContentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ContentFacts:
-    """What people look for a message by: decoded, printable and cut to a bounded length; `size` in octets."""
+    """What people look for a message by: decoded, printable and cut to a bounded length; `size` in octets.
+
+    `senders` are the addresses that SES will check, as they are written.
+    """
 
     subject: str
     header_from: str
     header_message_id: str | None
     size: int
+    senders: tuple[SenderAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,17 @@ def _facts(fields: dict[bytes, list[bytes]], size: int) -> ContentFacts:
         header_from=_readable(fields[b"from"][0], MAX_HEADER_FROM),
         header_message_id=_readable(message_ids[0], MAX_LINE) or None,
         size=size,
+        senders=sender_addresses(_sender_fields(fields)),
     )
+
+
+def _sender_fields(fields: dict[bytes, list[bytes]]) -> Iterator[Field]:
+    for name in SENDER_FIELDS:
+        yield from ((name, _in_ascii(name, value)) for value in fields.get(name, ()))
+
+
+def _in_ascii(name: bytes, value: bytes) -> bytes:
+    return name + b":" + value + b"\r\n" if value.isascii() else encode_field(name, value)
 
 
 def _readable(value: bytes, length: int) -> str:
@@ -195,25 +210,35 @@ def _decoded_words(text: str) -> str:
         return text
 
 
-def prepare(content: bytes, trace: Trace) -> bytes:
+def senders_of(content: bytes) -> tuple[SenderAddress, ...]:
+    """The addresses of inspected content that SES will check."""
+    found = ((match[1].lower(), match) for match in _header_fields(content))
+    return sender_addresses((name, _in_ascii(name, match[2])) for name, match in found if name in SENDER_FIELDS)
+
+
+def prepare(content: bytes, trace: Trace, rewrite: SenderRewrite | None = None) -> bytes:
     """The bytes that SES is given: inspected `content` with these edits of its header section and no others.
 
     `X-Sesgate-Attempt` and our `Received` come first. Every `Bcc`, `Resent-Bcc`, `DKIM-Signature`, `X-SES-*` and
-    `X-Sesgate-*` field goes: SES would show, refuse or obey them. A missing Date, Message-ID or MIME-Version is
-    added at the end. A field with bytes above 127 is encoded. A missing empty line after the header section is put in.
+    `X-Sesgate-*` field goes: SES would show, refuse or obey them. A field with bytes above 127 is encoded. Senders are
+    rewritten if `rewrite` says so. A missing Date, Message-ID or MIME-Version is added at the end. A missing empty
+    line after the header section is put in.
     """
-    kept = [f"X-Sesgate-Attempt: {trace.attempt_id}\r\n".encode("ascii"), _received(trace)]
-    names = set()
+    fields: list[Field] = []
     end = 0
     for match in _header_fields(content):
         end = match.end()
         name = match[1].lower()
         if name not in _REMOVED and not name.startswith(_REMOVED_PREFIXES):
-            names.add(name)
-            kept.append(match[0] if match[0].isascii() else encode_field(match[1], match[2]))
-    kept += [line for name, line in _needed(trace) if name not in names]
+            fields.append((name, match[0] if match[0].isascii() else encode_field(match[1], match[2])))
+    if rewrite is not None:
+        fields = rewritten(fields, rewrite)
+    names = {name for name, _ in fields}
+    header = [f"X-Sesgate-Attempt: {trace.attempt_id}\r\n".encode("ascii"), _received(trace)]
+    header += [field for _, field in fields]
+    header += [line for name, line in _needed(trace) if name not in names]
     separator = b"" if content.startswith(b"\r\n", end) else b"\r\n"
-    return b"".join([*kept, separator, content[end:]])
+    return b"".join([*header, separator, content[end:]])
 
 
 def _needed(trace: Trace) -> list[tuple[bytes, bytes]]:

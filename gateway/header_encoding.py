@@ -157,7 +157,7 @@ def _unquoted(text: str) -> str:
 
 def _addresses(text: str) -> str:
     """An address list; what has unbalanced quotes, brackets or parentheses is left for `_unstructured`."""
-    tokens = _address_tokens(text)
+    tokens = address_tokens(text)
     if tokens is None:
         return text
     encoded: list[str] = []
@@ -171,7 +171,11 @@ def _addresses(text: str) -> str:
     return "".join(encoded)
 
 
-def _address_tokens(text: str) -> list[tuple[str, str]] | None:
+def address_tokens(text: str) -> list[tuple[str, str]] | None:
+    """The tokens of an address field (quoted, angle, separator, atom, comment), which joined are `text` again.
+
+    None where quotes, brackets or parentheses are not balanced.
+    """
     tokens = []
     position = 0
     while position < len(text):

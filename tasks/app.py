@@ -13,13 +13,17 @@ from celery import Celery, bootsteps
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 
 from gateway.aws.account import read_account
+from gateway.aws.identities import read_identities
 from gateway.broker import find_broker_url, make_app
 from gateway.dispatch import FEEDBACK, SEND, Dispatch
+from gateway.guard import guard_warning
 from gateway.logs import get_logger
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
 from tasks.dispatcher import Dispatcher, Work
+from tasks.guard_notice import GuardNotice
 from tasks.housekeeping import PATIENCE, Housekeeping
+from tasks.identity_watch import IdentityWatch
 from tasks.services import PerProcess, Services
 from tasks.stopping import PromptStop
 
@@ -33,6 +37,7 @@ def make_worker_app(settings: Settings) -> Celery:
     _add_tasks(app, per_process)
     _add_dispatcher(app, per_process, settings)
     worker_init.connect(lambda **_: _open_or_exit(per_process), weak=False)
+    worker_init.connect(lambda **_: _warn_of_guard(settings), weak=False)
     worker_process_init.connect(lambda **_: per_process.get(), weak=False)
     worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
     worker_shutdown.connect(lambda **_: per_process.close(), weak=False)
@@ -92,12 +97,24 @@ def _make_dispatcher(app: Celery, services: Services, settings: Settings) -> Dis
         services.stores,
         Work(Dispatch(app), services.sender, services.processor, settings.worker_threads),
         Housekeeping(
-            services.stores, read_account, time.monotonic, patience=min(PATIENCE, settings.max_age.total_seconds())
+            services.stores,
+            read_account,
+            time.monotonic,
+            patience=min(PATIENCE, settings.max_age.total_seconds()),
+            more=(
+                IdentityWatch(services.stores.control, read_identities, time.monotonic).run,
+                GuardNotice(services.stores.control, settings).run,
+            ),
         ),
         holder=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
         lease_seconds=settings.dispatcher_lease.total_seconds(),
         rate_factor=settings.rate_factor,
     )
+
+
+def _warn_of_guard(settings: Settings) -> None:
+    if warning := guard_warning(settings):
+        log.warning("worker.staging_guard", reason=warning)
 
 
 def _open_or_exit(per_process: PerProcess) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.aws.account import Account, AccountUnknownError
@@ -52,7 +52,9 @@ class Housekeeping:
         *,
         wall: Callable[[], float] = time.time,
         patience: float = PATIENCE,
+        more: Sequence[Callable[[Lease], float]] = (),
     ) -> None:
+        """`more`: chores that know for themselves how to be done."""
         self._stores = stores
         self._read_account = read_account
         self._clock = clock
@@ -72,6 +74,7 @@ class Housekeeping:
                 self._judge,
                 self._expire,
                 self._retain,
+                *more,
             )
         )
 

@@ -9,10 +9,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from gateway.content import Trace, prepare
+from gateway.content import Trace, prepare, senders_of
+from gateway.guard import captured
 from gateway.logs import get_logger
-from gateway.store.control import THROTTLE
+from gateway.preflight import judge
+from gateway.senders import SenderRewrite
+from gateway.settings import Settings
+from gateway.store.control import IDENTITY_REFUSED, THROTTLE
 from gateway.store.errors import StoreUnavailableError
+from gateway.store.identities import KnownIdentities
 from gateway.store.sending import Claim
 from gateway.store.stores import Stores
 from gateway.store.suppressions import Suppression
@@ -47,11 +52,15 @@ def throttled_wait(jitter: float) -> timedelta:
 class Sender:
     """Sends recipients by their ids. Safe from many threads; calling it twice for one id sends once."""
 
-    def __init__(self, stores: Stores, ses: Ses, hostname: str, *, call_within: float = 30.0) -> None:
+    def __init__(
+        self, stores: Stores, ses: Ses, hostname: str, *, settings: Settings | None = None, call_within: float = 30.0
+    ) -> None:
         """`call_within`: seconds after which an attempt that was written down is not begun any more."""
         self._stores = stores
         self._ses = ses
         self._hostname = hostname
+        self._settings = settings or Settings()
+        self._identities = KnownIdentities(stores.db)
         self._call_within = call_within
         self._circuit = Circuit(stores.control)
         self._places = threading.BoundedSemaphore(_LARGE_AT_ONCE)
@@ -60,11 +69,20 @@ class Sender:
         """Send to one recipient if it is due and ours. Whatever fails is recorded, or lapses and is found again."""
         try:
             claim = self._stores.sending.claim(recipient_id)
-            if claim is not None:
+            if claim is not None and not self._captured(claim):
                 self._send_in_its_place(claim)
         except StoreUnavailableError as error:
             # The row keeps its mark or its claim; both lapse, and the dispatcher takes it up again.
             log.warning("send.store_unavailable", recipient_id=recipient_id, error=str(error))
+
+    def _captured(self, claim: Claim) -> bool:
+        """Asked again here: the mail may have been accepted where the guard was off, and copied with its database."""
+        reason = captured(claim.address, self._settings)
+        if reason is None:
+            return False
+        self._stores.sending.captured(claim, reason)
+        log.info("send.captured", message_id=claim.ulid, recipient=claim.address, reason=reason)
+        return True
 
     def _send_in_its_place(self, claim: Claim) -> None:
         """A large mail takes several times its size while it is encoded and sent: only few may do so at once."""
@@ -86,7 +104,7 @@ class Sender:
             self._stores.sending.refused(claim, "the content is not kept any more")
             return
         try:
-            raw = prepare(content, _trace(claim, self._hostname))
+            raw = prepare(content, _trace(claim, self._hostname), self._rewrite(claim, content))
         except Exception:
             # A mail that our own code cannot prepare must not come back at once, again and again, until its last day.
             log.exception("send.not_prepared", message_id=claim.ulid)
@@ -103,6 +121,16 @@ class Sender:
             _insist(lambda: self._stores.sending.released(claim, reason, wait=timedelta(0), counts=False))
         elif begun:
             self._call(claim, raw)
+
+    def _rewrite(self, claim: Claim, content: bytes) -> SenderRewrite | None:
+        """What to put in the place of senders that SES would refuse; None when they are fine, or stay as they are."""
+        if self._settings.rewrite_from is None:
+            return None
+        rewrite = judge(senders_of(content), self._identities.get(), self._settings.rewrite_from).rewrite
+        if rewrite is not None:
+            was = ", ".join(sorted(rewrite.unverified))
+            log.info("send.sender_rewritten", message_id=claim.ulid, unverified=was, verified=rewrite.verified)
+        return rewrite
 
     def _call(self, claim: Claim, raw: bytes) -> None:
         began = time.monotonic()
@@ -150,6 +178,9 @@ class Sender:
                 _insist(lambda: self._circuit.open(error.error_class, str(error), began))
                 # Behind whatever is due already: the next probe is another mail, so no single one can keep it open.
                 return timedelta(0), False
+            case ErrorClass.IDENTITY:
+                _insist(lambda: self._stores.control.put(IDENTITY_REFUSED, {"at": time.time()}))
+                return backoff(claim.attempts + 1, jitter), True
             case _:
                 return backoff(claim.attempts + 1, jitter), True
 

@@ -58,7 +58,13 @@ def open_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         stores=stores,
-        sender=Sender(stores, ses, socket.getfqdn(), call_within=settings.claim_lease.total_seconds() / 4),
+        sender=Sender(
+            stores,
+            ses,
+            socket.getfqdn(),
+            settings=settings,
+            call_within=settings.claim_lease.total_seconds() / 4,
+        ),
         processor=FeedbackProcessor(stores.notifications),
         pool=ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="send"),
     )

@@ -165,9 +165,17 @@ class Identities:
         return self._database.one("SELECT 1 FROM identities LIMIT 1") is not None
 
     def covering(self, mailbox: str) -> Identity | None:
-        """The identity that speaks for this address: itself before its domain before a parent domain."""
-        labels = mailbox.rpartition("@")[2].split(".")
-        candidates = [mailbox, *(".".join(labels[start:]) for start in range(len(labels)))]
+        """The identity that speaks for this address: itself before its domain before a parent domain.
+
+        An address that is verified speaks with any `+label`, too.
+        """
+        local, at, domain = mailbox.rpartition("@")
+        labels = domain.split(".")
+        candidates = [
+            mailbox,
+            f"{local.partition('+')[0]}{at}{domain}",
+            *(".".join(labels[start:]) for start in range(len(labels))),
+        ]
         return next((found for name in candidates if (found := self.get(name)) is not None), None)
 
 

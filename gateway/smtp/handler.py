@@ -18,6 +18,7 @@ from gateway.logs import get_logger
 from gateway.smtp import replies
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.replies import RefusedError
+from gateway.smtp.senders import SenderCheck
 from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
 
@@ -97,6 +98,7 @@ class Handler:
         free_space: FreeSpace,
         lookups: Executor,
         inspections: Executor,
+        sender_check: SenderCheck | None = None,
     ) -> None:
         self._options = options
         self._messages = messages
@@ -104,6 +106,7 @@ class Handler:
         self._free_space = free_space
         self._lookups = lookups
         self._inspections = inspections
+        self._sender_check = sender_check
 
     async def handle_MAIL(self, transaction: Transaction, path: str, size: int | None) -> str:  # noqa: N802  aiosmtpd's name
         """Begin a transaction; an empty path is the null reverse-path."""
@@ -146,6 +149,7 @@ class Handler:
             raise RefusedError(replies.content_refused(error), is_error=False) from None
         if inspected.facts.size > self._options.max_message_bytes:
             raise RefusedError(replies.TOO_LARGE, is_error=False)
+        await self._check_senders(session, inspected.facts)
         await self.check_room()  # once more: many may have been told to go on while there was room
         envelope = _frozen(session, transaction, inspected.content)
         try:
@@ -163,6 +167,13 @@ class Handler:
         """RefusedError when the disk is nearly full: what is left belongs to the mail that was accepted."""
         if await self._free_space.is_short():
             raise RefusedError(replies.NO_ROOM, is_error=False)
+
+    async def _check_senders(self, session: Session, facts: ContentFacts) -> None:
+        if self._sender_check is None:
+            return
+        refusal = await self._sender_check.refusal(facts.senders, session.client_address)
+        if refusal is not None:
+            raise RefusedError(refusal, is_error=False)
 
     async def _check_suppression(self, mailbox: Mailbox) -> None:
         loop = asyncio.get_running_loop()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gateway.addresses import Mailbox
+from gateway.addresses import AddressError, Mailbox, parse_mailbox
 from gateway.content import MAX_HEADER, MAX_RECEIVED, ContentError, ContentFault
 from gateway.header_encoding import MAX_LINE
+from gateway.preflight import Identities
+from gateway.senders import SenderAddress
 from gateway.suppression_policy import Reason
 
 IDENT = "ESMTP sesgate"
@@ -70,6 +72,9 @@ _CONTENT_REASONS = {
     ContentFault.TOO_MANY_HOPS: f"554 5.4.6 The message has more than {MAX_RECEIVED} Received fields: a mail loop",
     ContentFault.LOOP: "554 5.4.6 The message has passed this mail gateway before: a mail loop",
 }
+_MAX_REPLY = 510  # without CRLF
+_EXAMPLES = 3
+_LONGEST_EXAMPLE = 64
 _SUPPRESSION_CODES = {Reason.BOUNCE: "5.1.1"}
 
 
@@ -109,6 +114,24 @@ def bad_recipient(reason: str) -> str:
 
 def content_refused(error: ContentError) -> str:
     return _CONTENT_REASONS[error.fault].format(line="" if error.line is None else f" in line {error.line}")
+
+
+def sender_not_verified(sender: SenderAddress, identities: Identities) -> str:
+    """Names the header and the ways out; a reply of one line has at most 512 octets (RFC 5321 section 4.5.3.1.5)."""
+    try:
+        mailbox = parse_mailbox(sender.address)
+    except AddressError:
+        reply = f"550 5.7.1 The {sender.field} header holds no address that Amazon SES could verify"
+        remedy = ""
+    else:
+        reply = (
+            f"550 5.7.1 Amazon SES in {identities.region} does not send for <{mailbox}> in the {sender.field} header"
+        )
+        remedy = f"verify that address or {mailbox.domain} there (it counts here within two minutes), or "
+    known = [name for name in identities.examples(_EXAMPLES) if len(name) <= _LONGEST_EXAMPLE]
+    instead = f"use an address of {' or '.join(known)}" if known else "use a verified one"
+    whole = f"{reply}: {remedy}{instead}"
+    return whole if len(whole) <= _MAX_REPLY else reply
 
 
 class RefusedError(Exception):

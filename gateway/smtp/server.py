@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from gateway.guard import guard_warning
 from gateway.logs import get_logger
 from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp.connections import Connections
@@ -21,7 +22,9 @@ from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, Suppress
 from gateway.smtp.limits import Limits
 from gateway.smtp.policy import relay_warning
 from gateway.smtp.protocol import FrontState, GatewaySMTP
+from gateway.smtp.senders import IdentitySource, SenderCheck
 from gateway.store.backup import sqlite_file
+from gateway.store.identities import KnownIdentities
 from gateway.store.stores import Stores
 
 log = get_logger(__name__)
@@ -46,12 +49,15 @@ class Front:
         messages: MessageStore,
         suppressions: SuppressionStore,
         *,
+        identities: IdentitySource | None = None,
         limits: Limits | None = None,
         hostname: str | None = None,
     ) -> None:
+        """Without `identities` no sender is checked."""
         self._settings = settings
         self._messages = messages
         self._suppressions = suppressions
+        self._identities = identities
         self._limits = limits or Limits()
         self._hostname = _host_name(hostname or socket.gethostname())
         self._connections = Connections(self._limits)
@@ -80,6 +86,8 @@ class Front:
         log.info("smtp.listening", addresses=[str(address) for address in addresses])
         if warning := relay_warning(self._settings):
             log.warning("smtp.relay_open", reason=warning)
+        if warning := guard_warning(self._settings):
+            log.warning("smtp.staging_guard", reason=warning)
         return addresses
 
     async def drain(self) -> None:
@@ -142,6 +150,7 @@ class Front:
             free_space,
             self._lookups,
             self._inspections,
+            self._sender_check(),
         )
         factory = partial(GatewaySMTP, handler, state, loop)
         try:
@@ -158,6 +167,12 @@ class Front:
             reason = error.strerror or str(error)
             raise ListenError(f"The SMTP front cannot listen on {address}: {reason}.") from error
 
+    def _sender_check(self) -> SenderCheck | None:
+        if self._identities is None:
+            return None
+        patience = self._settings.gate_timeout.total_seconds()
+        return SenderCheck(self._identities, self._settings.rewrite_from, self._lookups, patience=patience)
+
     def _handler_options(self, listener: Listener) -> HandlerOptions:
         return HandlerOptions(
             max_message_bytes=self._settings.max_message_bytes,
@@ -171,7 +186,8 @@ class Front:
 def run(settings: Settings, stores: Stores) -> None:
     """Serve until SIGTERM or SIGINT, drain, and return. A second signal ends the draining. ListenError at the start."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(Front(settings, stores.messages, stores.suppressions)))
+        front = Front(settings, stores.messages, stores.suppressions, identities=KnownIdentities(stores.db))
+        runner.run(_serve(front))
 
 
 async def _serve(front: Front) -> None:

@@ -17,6 +17,9 @@ ACCOUNT = "account"
 THROTTLE = "throttle"
 PACE = "pace"
 TOPICS = "topics"
+IDENTITIES = "identities"
+IDENTITY_REFUSED = "identity-refused"
+GUARD = "guard"
 LEASE = "dispatcher"
 
 # A claim succeeds only while no row matches this; bind the present moment to it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from gateway.addresses import address_key
 from gateway.content import ContentFacts
 from gateway.credentials import Caps
 from gateway.envelope import Envelope, Origin
-from gateway.lifecycle import Status
+from gateway.lifecycle import Happening, Status, after
 from gateway.store.db import Database
 from gateway.store.errors import NotEnabledError
 from gateway.store.sql import Row, Sql, marks
@@ -90,8 +91,12 @@ class MessageDetail:
 class Messages:
     """Accepted mail transactions."""
 
-    def __init__(self, db: Database, max_age: timedelta) -> None:
+    def __init__(
+        self, db: Database, max_age: timedelta, captured: Callable[[str], str | None] = lambda _address: None
+    ) -> None:
+        """`captured`: why the staging guard keeps mail to an address; None when it does not."""
         self._db = db
+        self._captured = captured
         self._max_age = span(max_age)
 
     def submit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> Future[str]:
@@ -110,6 +115,7 @@ class Messages:
                 count(sql, credential_id, envelope.origin.credential, caps, len(envelope.forward_paths))
             message_id = sql.value(_INSERT_MESSAGE, _message_row(ulid, credential_id, envelope, facts, accepted_at))
             sql.run("INSERT INTO contents (message_id, data) VALUES (?, ?)", (message_id, envelope.content))
+            kept = [self._captured(str(mailbox)) for mailbox in envelope.forward_paths]
             sql.many(
                 _INSERT_RECIPIENT,
                 [
@@ -118,14 +124,18 @@ class Messages:
                         credential_id,
                         str(mailbox),
                         mailbox.key,
-                        Status.QUEUED.value,
+                        (_CAPTURED if reason else Status.QUEUED).value,
+                        reason or "",
                         accepted_at,
                         accepted_at + self._max_age,
                         accepted_at,
+                        accepted_at if reason else None,
                     )
-                    for mailbox in envelope.forward_paths
+                    for mailbox, reason in zip(envelope.forward_paths, kept, strict=True)
                 ],
             )
+            for _ in filter(None, kept):
+                sql.tally("outcomes", _CAPTURED.value)
             return ulid
 
         return self._db.submit(insert)
@@ -147,13 +157,14 @@ class Messages:
             return None if row is None else _detail(sql, row)
 
 
+_CAPTURED = after(Status.QUEUED, Happening.CAPTURE)
 _INSERT_MESSAGE = (
     "INSERT INTO messages (ulid, credential_id, reverse_path, client_address, helo, protocol, subject, header_from,"
     " header_message_id, size, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 _INSERT_RECIPIENT = (
     "INSERT INTO recipients (message_id, credential_id, address, address_key, status, reason, attempts,"
-    " next_attempt_at, expires_at, changed_at) VALUES (?, ?, ?, ?, ?, '', 0, ?, ?, ?)"
+    " next_attempt_at, expires_at, changed_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
 )
 _SELECT_MESSAGE = (
     "SELECT m.id, m.ulid, m.accepted_at, c.name, m.reverse_path, m.subject, m.size, m.client_address, m.helo,"

@@ -225,6 +225,10 @@ class Sending:
         """SES did not take it, for a reason that is not known here: it waits for a person."""
         self._finish(claim, UNKNOWN, reason, Happening.HOLD, error)
 
+    def captured(self, claim: Claim, reason: str) -> None:
+        """The staging guard keeps it: nothing was sent, and nothing will be unless an operator says so."""
+        self._finish(claim, NOT_ACCEPTED, reason, Happening.CAPTURE, "")
+
     def released(self, claim: Claim, reason: str, *, wait: timedelta, counts: bool = True, error: str = "") -> None:
         """SES surely did not take it: queue it again for `wait` from now. What does not `count` is no attempt."""
 

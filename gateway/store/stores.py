@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.evidence import Policy
+from gateway.guard import captured
 from gateway.logs import get_logger
 from gateway.reputation import Limits
 from gateway.settings import Settings
@@ -64,7 +66,7 @@ def open_stores(settings: Settings) -> Stores:
     reputation = Reputation(db, limits)
     return Stores(
         db=db,
-        messages=Messages(db, settings.max_age),
+        messages=Messages(db, settings.max_age, partial(captured, settings=settings)),
         sending=Sending(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
         sweeping=Sweeping(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
         ambiguity=ambiguity,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from gateway.cli.network import reachable
+from gateway.guard import guard_warning
 from gateway.settings import HostPort, Settings
 from gateway.smtp.policy import relay_warning
 
@@ -20,7 +21,7 @@ def banner(settings: Settings, *, sandbox: bool, own_redis: bool, missing: list[
     """What listens where, where the data is, and what to try."""
     title = f"sesgate is up, except: {', '.join(missing)} (see the log)" if missing else "sesgate is up"
     lines = [title, "", *_listening(settings, sandbox=sandbox, own_redis=own_redis)]
-    if warning := relay_warning(settings):
+    for warning in filter(None, (guard_warning(settings), relay_warning(settings))):
         lines += ["", f"  Warning: {warning}"]
     if sandbox:
         lines += ["", *_to_try(settings)]

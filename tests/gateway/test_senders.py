@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.content import Trace, inspect, prepare, senders_of
+from gateway.senders import SenderAddress, SenderRewrite
+
+TRACE = Trace(
+    attempt_id="0123456789abcdef0123456789abcdef",
+    message_ulid="01JD6Z3Q9Y8N5V2K7M4T1R0XWB",
+    received_at=datetime(2026, 11, 21, 10, 30, tzinfo=UTC),
+    hostname="gw.example.org",
+    client_address="192.0.2.7",
+    helo="erp.example.org",
+    protocol="ESMTP",
+)
+OWN = "mail@verified.test"
+
+
+def mail(fields: bytes) -> bytes:
+    return fields + b"Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@x>\r\nMIME-Version: 1.0\r\n\r\nbody\r\n"
+
+
+def header(prepared: bytes) -> list[bytes]:
+    """The fields without those that every mail gets."""
+    section = prepared.partition(b"\r\n\r\n")[0] + b"\r\n"
+    fields = re.findall(rb"[^\r\n]+\r\n(?:[ \t][^\r\n]*\r\n)*", section)
+    own = (b"X-Sesgate-Attempt", b"Received", b"Date", b"Message-ID", b"MIME-Version")
+    return [field for field in fields if field.partition(b":")[0] not in own]
+
+
+def rewritten(fields: bytes, *unverified: str) -> list[bytes]:
+    return header(prepare(mail(fields), TRACE, SenderRewrite(frozenset(unverified), OWN)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (b"From: shop@example.org\r\n", [("From", "shop@example.org")]),
+        (b"FROM :shop@example.org\r\n", [("From", "shop@example.org")]),
+        (b"From: Shop <shop@example.org>\r\n", [("From", "shop@example.org")]),
+        (b'From: "Shop, Inc. <x@y.test>" <shop@example.org>\r\n', [("From", "shop@example.org")]),
+        (b"From: shop@example.org (Shop, Inc. <x@y.test>)\r\n", [("From", "shop@example.org")]),
+        (b"From: Shop\r\n <shop@example.org\r\n >\r\n", [("From", "shop@example.org")]),
+        (b"From: shop @ example.org\r\n", [("From", "shop@example.org")]),
+        (b'From: "the shop"@example.org\r\n', [("From", '"the shop"@example.org')]),
+        (b"From: <@relay.test,@b.test:shop@example.org>\r\n", [("From", "shop@example.org")]),
+        (b"From: a@b.test, C <c@d.test>\r\n", [("From", "a@b.test"), ("From", "c@d.test")]),
+        (b"From: Us: a@b.test, c@d.test;\r\n", [("From", "a@b.test"), ("From", "c@d.test")]),
+        (b"From: root (Cron Daemon)\r\n", [("From", "root")]),
+        (b"From: <>\r\n", [("From", "")]),
+        ("From: Größe <a@bücher.example>\r\n".encode(), [("From", "a@xn--bcher-kva.example")]),
+        (b'From: "unbalanced <a@b.test>\r\n', []),
+        (b"From: a@b.test\r\nReturn-Path: <>\r\n", [("From", "a@b.test")]),
+        (
+            b"Return-Path: <r@b.test>\r\nSender: s@b.test\r\nFrom: a@b.test\r\nReply-To: x@y.test\r\n",
+            [("Return-Path", "r@b.test"), ("Sender", "s@b.test"), ("From", "a@b.test")],
+        ),
+    ],
+)
+def test_the_addresses_that_ses_checks(fields, expected):
+    content = mail(fields)
+    assert senders_of(content) == tuple(SenderAddress(*one) for one in expected)
+    told = inspect(content, refuse_bare_lf=False).facts.senders
+    assert sorted(told, key=str) == sorted(senders_of(content), key=str)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (b"From: bad@x.test\r\n", [b"From: mail@verified.test\r\n", b"Reply-To: bad@x.test\r\n"]),
+        (
+            b'From: "Shop, Inc." <bad@x.test>\r\n',
+            [b'From: "Shop, Inc." <mail@verified.test>\r\n', b'Reply-To: "Shop, Inc." <bad@x.test>\r\n'],
+        ),
+        (
+            b"From: bad@x.test (Shop)\r\n",
+            [b"From: mail@verified.test (Shop)\r\n", b"Reply-To: bad@x.test (Shop)\r\n"],
+        ),
+        (
+            b"From: =?utf-8?b?R3LDtsOfZQ==?=\r\n <bad@x.test>\r\n",
+            [
+                b"From: =?utf-8?b?R3LDtsOfZQ==?=\r\n <mail@verified.test>\r\n",
+                b"Reply-To: =?utf-8?b?R3LDtsOfZQ==?=\r\n <bad@x.test>\r\n",
+            ],
+        ),
+        (
+            "From: Größe <bad@x.test>\r\n".encode(),
+            [
+                b"From: =?utf-8?b?R3LDtsOfZQ==?= <mail@verified.test>\r\n",
+                b"Reply-To: =?utf-8?b?R3LDtsOfZQ==?= <bad@x.test>\r\n",
+            ],
+        ),
+        (
+            b"From: A <bad@x.test>\r\nReply-To: other@y.test\r\n",
+            [b"From: A <mail@verified.test>\r\n", b"Reply-To: other@y.test\r\n"],
+        ),
+        (
+            b"From: A <bad@x.test>, good@y.test\r\n",
+            [b"From: A <mail@verified.test>\r\n", b"Reply-To: A <bad@x.test>, good@y.test\r\n"],
+        ),
+        (b"From: root (Cron Daemon)\r\n", [b"From: root (Cron Daemon) <mail@verified.test>\r\n"]),
+        (b"From: <>\r\n", [b"From: <mail@verified.test>\r\n"]),
+        (
+            b"Sender: bad@x.test\r\nReturn-Path: <bad@x.test>\r\nFrom: A <bad@x.test>\r\n",
+            [b"From: A <mail@verified.test>\r\n", b"Reply-To: A <bad@x.test>\r\n"],
+        ),
+        (
+            b"From: good@y.test\r\nSender: Agent <bad@x.test>\r\nReturn-Path: <bad@x.test>\r\n",
+            [b"From: good@y.test\r\n", b"Sender: Agent <mail@verified.test>\r\n"],
+        ),
+        (
+            b"From: bad@x.test\r\nSender: good@y.test\r\nReturn-Path: <good@y.test>\r\n",
+            [
+                b"From: mail@verified.test\r\n",
+                b"Sender: good@y.test\r\n",
+                b"Return-Path: <good@y.test>\r\n",
+                b"Reply-To: bad@x.test\r\n",
+            ],
+        ),
+        (b"From: good@y.test\r\nReturn-Path: <>\r\n", [b"From: good@y.test\r\n", b"Return-Path: <>\r\n"]),
+        (b'From: "unbalanced <bad@x.test>\r\n', [b'From: "unbalanced <bad@x.test>\r\n']),
+    ],
+)
+def test_what_becomes_of_senders_that_ses_would_refuse(fields, expected):
+    assert rewritten(fields, "bad@x.test", "root", "") == expected
+
+
+def test_lines_stay_within_their_limit():
+    fields = rewritten(b"From:" + b"x " * 490 + b"<b@x.test>\r\n", "b@x.test")
+    assert max(len(line) for field in fields for line in field.split(b"\r\n")) <= 998
+    assert fields[0].endswith(b" <mail@verified.test>\r\n")
+    assert fields[1].startswith(b"Reply-To:")
+
+
+ADDRESSES = st.sampled_from(["good@y.test", "bad@x.test", "Bad <bad@x.test>", '"A, B" <good@y.test>', "bad@x.test (c)"])
+NAMES = st.sampled_from(["Sender", "Return-Path", "Reply-To", "To", "Subject", "X-From", "Resent-From", "Cc", "sender"])
+FIELDS = st.lists(st.tuples(NAMES, ADDRESSES), max_size=6)
+
+
+@given(author=ADDRESSES, before=FIELDS, after=FIELDS, body=st.binary(max_size=50))
+def test_nothing_but_the_named_fields_is_changed(author, before, after, body):
+    lines = [f"{name}: {value}\r\n".encode() for name, value in [*before, ("From", author), *after]]
+    content = mail(b"".join(lines)) + body
+    plain = prepare(content, TRACE)
+    edited = prepare(content, TRACE, SenderRewrite(frozenset({"bad@x.test"}), OWN))
+    assert edited.partition(b"\r\n\r\n")[2] == plain.partition(b"\r\n\r\n")[2]
+
+    def others(prepared):
+        named = {b"from", b"sender", b"return-path", b"reply-to"}
+        return [field for field in header(prepared) if field.partition(b":")[0].lower() not in named]
+
+    def answers(prepared):
+        return [field for field in header(prepared) if field.startswith(b"Reply-To:")]
+
+    assert others(edited) == others(plain)
+    assert answers(edited) == answers(plain) or (not answers(plain) and "bad" in author)
+    assert "bad@x.test" not in {one.address for one in senders_of(edited)}
+    if "bad@x.test" not in {one.address for one in senders_of(content)}:
+        assert edited == plain
