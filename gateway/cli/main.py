@@ -24,6 +24,7 @@ _COMMANDS = {
     "sandbox": ("gateway.cli.sandbox", "Run the simulated AWS, or point a shell at it."),
     "migrate": ("gateway.cli.migrate", "Create or upgrade the database schema."),
     "settings": ("gateway.cli.settings", "Show every setting in force and where it came from."),
+    "credentials": ("gateway.cli.credentials", "See and change who may send, and what each may."),
     "suppressions": ("gateway.cli.suppressions", "See and change which addresses are not mailed."),
     "messages": ("gateway.cli.messages", "See what became of accepted messages; retry or cancel them."),
     "queue": ("gateway.cli.queue", "See what waits for sending; pause and resume it."),

@@ -32,6 +32,7 @@ T = TypeVar("T")
 Key = TypeVar("Key", int, str)
 
 _USED_EVERY = timedelta(minutes=1)
+_LONGEST_OVERLAP = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,12 @@ class Credentials:
         return self._alone(work)
 
     def rotate(self, name: str, *, overlap: timedelta, actor: str) -> str:
-        """A new secret; the one there was stays good for `overlap`. StoreError when it is being replaced already."""
+        """A new secret; the one there was stays good for `overlap`, which may be nothing.
+
+        CredentialError when that is too long, StoreError when the secret is being replaced already.
+        """
+        if not timedelta(0) <= overlap <= _LONGEST_OVERLAP:
+            raise CredentialError(f"Two secrets are good side by side for {_LONGEST_OVERLAP.days} days at most.")
         made = make_secret()
 
         def work(sql: Sql) -> str:

@@ -22,7 +22,7 @@ from webhook.notifications import MAX_BODY
 ROOT = Path(__file__).parents[2]
 PAPERS = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("operations", "proxy", "backup", "erase", "limits", "databases", "by-hand", "upgrade")
+    for name in ("operations", "proxy", "backup", "erase", "limits", "databases", "by-hand", "upgrade", "credentials")
 ]
 EACH = pytest.mark.parametrize("paper", PAPERS, ids=lambda file: file.stem)
 

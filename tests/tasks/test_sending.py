@@ -52,6 +52,25 @@ def test_a_marked_recipient_is_sent_and_recorded(stores, ses, sender):
     ]
 
 
+def test_a_mail_goes_out_with_the_set_and_the_tags_that_its_credential_has_by_then(stores, ses, sender):
+    stores.credentials.add("shop", actor="ann", tags=(("team", "old"),))
+    ids = [*accept(stores, credential="shop"), *accept(stores)]
+    stores.credentials.change("shop", actor="ann", configuration_set="shop-set", tags=(("team", "shop"),))
+    mark(stores, *ids)
+    for id_ in ids:
+        sender.send(id_)
+    assert ses.chosen == [("shop-set", (("team", "shop"),)), (None, ())]
+
+
+def test_what_a_disabled_credential_was_promised_goes_out(stores, ses, sender):
+    stores.credentials.add("shop", actor="ann")
+    (id_,) = accept(stores, credential="shop")
+    stores.credentials.disable("shop", actor="ann")
+    assert [due.recipient_id for due in stores.sending.mark_due(lease_of(stores), 10)] == [id_]
+    sender.send(id_)
+    assert status(stores, id_) == "SENT"
+
+
 def test_sending_again_sends_nothing(stores, ses, sender):
     (id_,) = marked(stores)
     sender.send(id_)

@@ -154,3 +154,13 @@ def test_credentials_that_stay_expired_open_the_circuit_after_two_calls(aws, sto
     assert send(stores, sender)[0::2] == ("QUEUED", 0)
     assert calls_left(aws, "error_calls") == FAULTS - 2
     assert stores.control.get(CIRCUIT)["kind"] == "account"
+
+
+def test_a_set_that_does_not_exist_makes_the_mail_of_its_credential_wait_and_no_other(stores, sender):
+    stores.credentials.add("shop", actor="ann", configuration_set="no-such-set")
+    waits, goes = *accept(stores, credential="shop"), *accept(stores)
+    mark(stores, waits, goes)
+    sender.send(waits)
+    sender.send(goes)
+    assert (status(stores, waits), status(stores, goes)) == ("QUEUED", "SENT")
+    assert "look at the configuration set" in column(stores, waits, "reason")

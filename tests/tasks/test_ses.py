@@ -131,6 +131,53 @@ def test_a_mail_goes_to_its_one_recipient_with_our_tag_and_the_sender_of_the_mai
     }
 
 
+def test_the_configuration_set_and_the_tags_of_a_credential_go_along(ses):
+    client = SesClient("sesgate", threads=2, read_timeout=30.0)
+    client.send(b"x", "b@example.com", ATTEMPT_ID, configuration_set="shop-set", tags=(("team", "shop"), ("a", "b")))
+    ((_, request),) = ses.requests
+    assert request["ConfigurationSetName"] == "shop-set"
+    assert request["EmailTags"] == [
+        {"Name": "sesgate-attempt", "Value": ATTEMPT_ID},
+        {"Name": "team", "Value": "shop"},
+        {"Name": "a", "Value": "b"},
+    ]
+
+
+NO_SUCH_SET = answer(404, {"__type": "NotFoundException", "message": "Configuration set <shop-set> does not exist."})
+
+
+@pytest.mark.parametrize(
+    ("response", "chosen", "meaning"),
+    [
+        (NO_SUCH_SET, {}, ErrorClass.ACCOUNT),
+        (NO_SUCH_SET, {"configuration_set": "shop-set"}, ErrorClass.IDENTITY),
+        (answer(400, {"__type": "ConfigurationSetSendingPausedException"}), {}, ErrorClass.ACCOUNT),
+        (
+            answer(400, {"__type": "ConfigurationSetSendingPausedException"}),
+            {"configuration_set": "shop-set"},
+            ErrorClass.IDENTITY,
+        ),
+        (
+            answer(400, {"__type": "BadRequestException", "message": "Invalid tag value <x y>: only alphanumeric"}),
+            {"tags": (("team", "x y"),)},
+            ErrorClass.IDENTITY,
+        ),
+        (answer(400, {"__type": "AccountSuspendedException"}), {"configuration_set": "shop-set"}, ErrorClass.ACCOUNT),
+        (
+            answer(429, {"__type": "TooManyRequestsException", "message": "Maximum sending rate exceeded."}),
+            {"configuration_set": "shop-set"},
+            ErrorClass.THROTTLED,
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_credential_does_not_stop_the_others(ses, response, chosen, meaning):
+    ses.answer = response
+    client = SesClient("sesgate", threads=2, read_timeout=30.0)
+    advice = "look at the configuration set and the tags of the credential" if meaning is ErrorClass.IDENTITY else None
+    with raises(meaning, match=advice):
+        client.send(b"x", "b@example.com", ATTEMPT_ID, **chosen)
+
+
 def test_without_a_configuration_set_none_is_named(ses):
     send(configuration_set=None)
     ((_, request),) = ses.requests

@@ -29,6 +29,8 @@ _COMMANDS = [
     ["sandbox", "run"],
     ["sandbox", "env"],
     ["migrate"],
+    ["credentials"],
+    *(["credentials", name] for name in ("list", "show", "add", "change", "rotate", "disable", "enable", "remove")),
     ["suppressions"],
     ["suppressions", "list"],
     ["suppressions", "show"],

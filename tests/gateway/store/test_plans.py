@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 from datetime import timedelta
 
+import pytest
+
+from gateway.credentials import Caps
+from gateway.store.errors import OverCapError
 from gateway.store.sending import Lease
 from tests.gateway.store.test_notifications import apply, bounce, stored
-from tests.support.mail import accept, begun, change, claimed, lease_of
+from tests.support.mail import FACTS, accept, begun, change, claimed, envelope, lease_of
 
 # A handful of rows each, whatever the traffic is; `later` is a bounded look into a table.
 SQLITE_ONLY = True
@@ -48,6 +52,19 @@ def test_no_statement_scans_a_table(stores, tmp_path, monkeypatch):
     exercise(stores)
     assert scans(tmp_path, seen) == []
     assert len(seen) > 40
+
+
+def test_counting_and_forgetting_what_counts_against_a_cap_scans_no_table(stores, tmp_path, monkeypatch):
+    lease = lease_of(stores)
+    seen = recorded(stores, monkeypatch)
+    caps = Caps(2, 2)
+    for _ in range(2):
+        stores.messages.submit(envelope(), FACTS, caps).result(timeout=30)
+    with pytest.raises(OverCapError):
+        stores.messages.submit(envelope(), FACTS, caps).result(timeout=30)
+    stores.retention.run(lease)
+    assert scans(tmp_path, seen) == []
+    assert sum("credential_usage" in statement for statement in seen) == 4
 
 
 def test_what_a_monitor_reads_scans_no_table(stores, tmp_path, monkeypatch):
