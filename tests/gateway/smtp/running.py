@@ -172,6 +172,7 @@ def running_front(
     *,
     messages: Any = None,
     suppressions: Any = None,
+    identities: Any = None,
     limits: Limits | None = None,
     profiles: tuple[str, ...] = ("lan",),
     loop_factory: Any = uvloop.new_event_loop,
@@ -190,6 +191,7 @@ def running_front(
             Settings(listeners=listeners, **values),
             running.messages,
             running.suppressions,
+            identities=identities,
             limits=limits,
             hostname="gw.example.org",
         )
