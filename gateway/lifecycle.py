@@ -121,12 +121,13 @@ def after(status: Status, happening: Happening) -> Status:
 
 
 def happening_of(feedback: Feedback) -> Happening | None:
-    """What a report of SES means for its recipient; None when it means nothing for the status.
+    """What a report of SES means for its recipient; None when it says nothing about it.
 
-    Opens and clicks mean nothing, and neither does a complaint that is none (`not-spam`).
+    An open, a click or a complaint that is none (`not-spam`) is no step in the life of a mail, but SES reports them
+    only of mail that it has taken.
     """
     if feedback.kind is EventKind.COMPLAINT and decide(feedback) is None:
-        return None
+        return Happening.SEND
     if feedback.kind is EventKind.BOUNCE:
         permanent = feedback.bounce_type is BounceType.PERMANENT
         return Happening.PERMANENT_BOUNCE if permanent else Happening.TRANSIENT_BOUNCE
@@ -139,4 +140,7 @@ _HAPPENINGS = {
     EventKind.COMPLAINT: Happening.COMPLAINT,
     EventKind.REJECT: Happening.REJECT,
     EventKind.DELIVERY_DELAY: Happening.DELAY,
+    EventKind.OPEN: Happening.SEND,
+    EventKind.CLICK: Happening.SEND,
+    EventKind.SUBSCRIPTION: Happening.SEND,
 }

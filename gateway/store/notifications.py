@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from gateway.addresses import address_key
 from gateway.feedback import EventKind, Feedback
-from gateway.lifecycle import Happening, Status, happening_of
+from gateway.lifecycle import Status, happening_of
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.sending import happen
@@ -213,15 +213,11 @@ def _apply(sql: Sql, notification_id: int, feedback: Feedback, wait_for_match: b
     )
 
 
-# What SES reports only of a mail that it has, though it is no step in the life of the mail.
-_EVIDENCE = frozenset({EventKind.OPEN, EventKind.CLICK, EventKind.SUBSCRIPTION, EventKind.COMPLAINT})
-
-
 def _settle(sql: Sql, feedback: Feedback, match: _Match | None) -> Status | None:
     """Let the recipient become what the report proves; its status then."""
     if match is None:
         return None
-    happening = happening_of(feedback) or (Happening.SEND if feedback.kind in _EVIDENCE else None)
+    happening = happening_of(feedback)
     if happening is None:
         return match.status
     return happen(sql, match.recipient_id, happening, _explain(feedback))

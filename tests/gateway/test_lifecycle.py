@@ -156,12 +156,12 @@ def report(kind, **fields):
         (report(EventKind.BOUNCE), Happening.TRANSIENT_BOUNCE),
         (report(EventKind.COMPLAINT), Happening.COMPLAINT),
         (report(EventKind.COMPLAINT, complaint_type="abuse"), Happening.COMPLAINT),
-        (report(EventKind.COMPLAINT, complaint_type="not-spam"), None),
-        (report(EventKind.COMPLAINT, complaint_type="auth-failure"), None),
-        (report(EventKind.OPEN), None),
-        (report(EventKind.CLICK), None),
+        (report(EventKind.COMPLAINT, complaint_type="not-spam"), Happening.SEND),
+        (report(EventKind.COMPLAINT, complaint_type="auth-failure"), Happening.SEND),
+        (report(EventKind.OPEN), Happening.SEND),
+        (report(EventKind.CLICK), Happening.SEND),
         (report(EventKind.RENDERING_FAILURE), None),
-        (report(EventKind.SUBSCRIPTION), None),
+        (report(EventKind.SUBSCRIPTION), Happening.SEND),
     ],
 )
 def test_what_a_report_means(feedback, happening):
