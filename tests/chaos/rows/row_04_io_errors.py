@@ -54,7 +54,8 @@ def row_04(run: Run) -> None:
             Load([site.programs.smtp_port], site.ledger, rate=_MAILS_PER_SECOND),
         ):
             time.sleep(_SECONDS[run.tier])
-        run.say(f"{call} failed with {error} at {when}: {dict(Counter(site.ledger.read().values()))}")
+        told = Counter(answer.value for answer in site.ledger.read().values())
+        run.say(f"{call} failed with {error} at {when}: {', '.join(f'{told[one]} {one}' for one in sorted(told))}")
     settle(run, site.book, 60, also=("AMBIGUOUS",))
     for what, count in sorted(failures.items()):
         run.figure(what, count)
