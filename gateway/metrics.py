@@ -13,6 +13,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # Why a circuit can be open; each is a series of its own that is 0 or 1.
 _CIRCUITS = ("account", "quota")
+_CAPTURED = ("everything", "outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,14 @@ class AccountLimits:
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """What keeps mail back: the kind of the open circuit, a pause, and for each credential whether it is held."""
+    """What keeps mail back: the kind of the open circuit, a pause, for each credential whether it is held, and what
+    the staging guard keeps (`everything`, or what goes `outside`).
+    """
 
     circuit: str | None
     paused: bool
     held_credentials: Mapping[str, bool]
+    captured: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,12 @@ def _stops(stops: Stops) -> Iterator[Metric]:
         {kind: int(stops.circuit == kind) for kind in kinds},
     )
     yield _plain("sesgate_paused", "1 while an operator has paused sending.", stops.paused)
+    yield _by_label(
+        "sesgate_capturing",
+        "1 while the staging guard keeps mail and does not send it: all, or what goes outside its list.",
+        "kind",
+        {kind: int(stops.captured == kind) for kind in _CAPTURED},
+    )
     yield _by_label(
         "sesgate_credential_held",
         "1 while nothing of a credential is sent, because of its rates or by hand.",

@@ -62,6 +62,8 @@ def _stops(look: Look) -> list[str]:
         found.append(f"sending is paused ({look.queue.pause.reason})")
     if look.queue.circuit is not None:
         found.append(f"SES refuses everything ({look.queue.circuit.reason})")
+    if look.queue.guard is not None:
+        found.append(f"the staging guard is on ({look.queue.guard.reason.rstrip('.')})")
     return found
 
 

@@ -65,6 +65,14 @@ class AccountSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class StagingGuard:
+    """What the guard of the workers keeps, `everything` or what goes `outside`, and a sentence about it."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldFor:
     """Recipients that are HELD for the same reason."""
 
@@ -184,6 +192,12 @@ def circuit(sql: Sql) -> Circuit | None:
 def is_paused(sql: Sql, now: int) -> bool:
     statement = "SELECT 1 FROM control WHERE key = ? AND (until IS NULL OR until > ?)"
     return sql.value(statement, (control.PAUSE, now)) is not None
+
+
+def staging_guard(sql: Sql) -> StagingGuard | None:
+    """None while the workers send to everybody."""
+    fact = control.get(sql, control.GUARD)
+    return None if fact is None else StagingGuard(str(fact.get("kind", "")), str(fact.get("reason", "")))
 
 
 def dispatcher(sql: Sql) -> DispatcherState:

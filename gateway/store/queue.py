@@ -10,7 +10,7 @@ from gateway.lifecycle import BEFORE_SES
 from gateway.store import control, depth
 from gateway.store.audit import record
 from gateway.store.db import Database
-from gateway.store.depth import AccountSeen, Circuit, DispatcherState, HeldFor, Pace
+from gateway.store.depth import AccountSeen, Circuit, DispatcherState, HeldFor, Pace, StagingGuard
 from gateway.store.sql import Sql, marks
 from gateway.store.times import from_micros, now_micros, of_seconds, to_micros
 
@@ -49,6 +49,7 @@ class QueueStatus:
     unprocessed_notifications: int
     notifications_not_understood: int
     outcomes: dict[str, int]
+    guard: StagingGuard | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Queue:
                 unprocessed_notifications=depth.unprocessed_notifications(sql),
                 notifications_not_understood=depth.notifications_not_understood(sql),
                 outcomes=depth.tallies(sql).get("outcomes", {}),
+                guard=depth.staging_guard(sql),
             )
 
     def find_pause(self) -> Pause | None:

@@ -115,11 +115,12 @@ def _account(seen: depth.AccountSeen | None) -> AccountLimits | None:
 
 
 def _stops(sql: Sql, standings: Sequence[Standing]) -> Stops:
-    circuit = depth.circuit(sql)
+    circuit, guard = depth.circuit(sql), depth.staging_guard(sql)
     return Stops(
         circuit=None if circuit is None else circuit.kind,
         paused=depth.is_paused(sql, now_micros()),
         held_credentials={one.credential: one.held_at is not None for one in standings if one.credential is not None},
+        captured=None if guard is None else guard.kind,
     )
 
 

@@ -19,7 +19,7 @@ GAUGES = Gauges(
     counts=Counts(outcomes={"SENT": 5, "FAILED": 1}, attempts={"accepted": 5}, ses_errors={"message": 1}),
     rate=Rate(13.3, 0.95),
     account=AccountLimits(14.0, 50_000.0, 7.0),
-    stops=Stops(circuit="quota", paused=False, held_credentials={"shop": True, "local": False}),
+    stops=Stops(circuit="quota", paused=False, held_credentials={"shop": True, "local": False}, captured="outside"),
     windows=(Window("shop", "day", 1000, 50, 1), Window(None, "last_thousand", 1000, 60, 2)),
     inbox=Inbox(silent=True, unprocessed=3, not_understood=1, suppressions={"bounce": 4}),
     dispatching=Dispatching('host "a"\n1', epoch=2, beat=99, beat_age=0.5),

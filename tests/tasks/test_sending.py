@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
 from gateway.addresses import parse_mailbox
-from gateway.store.control import CIRCUIT, THROTTLE
+from gateway.preflight import as_fact
+from gateway.settings import Settings
+from gateway.store.control import CIRCUIT, IDENTITIES, IDENTITY_REFUSED, THROTTLE
 from gateway.store.errors import StoreUnavailableError
 from gateway.suppression_policy import Reason
 from tasks import sending as module
@@ -350,3 +353,84 @@ def test_a_mail_that_cannot_be_prepared_does_not_come_back_at_once(stores, ses, 
     assert status(stores, id_) == "QUEUED"
     assert wait_of(stores, id_) > 600
     assert "could not be prepared" in column(stores, id_, "reason")
+
+
+# The staging guard, and senders that SES would refuse
+
+
+@pytest.mark.parametrize(
+    ("fields", "address", "becomes", "reason"),
+    [
+        ({"capture_only": True}, "a@example.com", "CANCELLED", "captured: SESGATE_CAPTURE_ONLY is on"),
+        (
+            {"allowed_recipients": (".example.net",)},
+            "a@example.com",
+            "CANCELLED",
+            "captured: SESGATE_ALLOWED_RECIPIENTS",
+        ),
+        ({"allowed_recipients": (".example.com",)}, "a@example.com", "SENT", ""),
+    ],
+)
+def test_the_guard_of_the_worker_is_asked_before_the_attempt(stores, ses, fields, address, becomes, reason):
+    (id_,) = marked(stores, address)  # accepted where no guard was set
+    Sender(stores, ses, "gateway.example", settings=Settings(**fields)).send(id_)
+    assert status(stores, id_) == becomes
+    assert column(stores, id_, "reason").startswith(reason)
+    assert (ses.sent == []) is (becomes == "CANCELLED")
+    assert (outcomes(stores) == []) is (becomes == "CANCELLED")
+
+
+def know(stores, *names):
+    stores.control.put(IDENTITIES, as_fact(names, others=0, region="eu-west-1", at=time.time()))
+
+
+class Keeping(SesDouble):
+    """Keeps the octets of the last mail."""
+
+    raw = b""
+
+    def send(self, raw, *given, **options):
+        self.raw = raw
+        return super().send(raw, *given, **options)
+
+
+def sent_raw(stores, **fields):
+    (id_,) = marked(stores)
+    ses = Keeping()
+    Sender(stores, ses, "gateway.example", settings=Settings(**fields)).send(id_)
+    assert status(stores, id_) == "SENT"
+    return ses.raw
+
+
+def test_an_unverified_sender_is_rewritten_and_the_log_has_both_addresses(stores):
+    know(stores, "example.com")
+    with capture_logs() as logs:
+        raw = sent_raw(stores, rewrite_from="mail@example.com")
+    assert b"\r\nFrom: mail@example.com\r\n" in raw
+    assert b"\r\nReply-To: shop@example.org\r\n" in raw
+    (told,) = [entry for entry in logs if entry["event"] == "send.sender_rewritten"]
+    assert (told["unverified"], told["verified"]) == ("shop@example.org", "mail@example.com")
+
+
+@pytest.mark.parametrize(
+    ("names", "fields"),
+    [
+        (("example.org", "example.com"), {"rewrite_from": "mail@example.com"}),
+        (("example.com",), {}),
+        (("example.net",), {"rewrite_from": "mail@example.com"}),
+        ((), {"rewrite_from": "mail@example.com"}),
+    ],
+    ids=["it is verified", "no rule", "the other is not verified", "the simulation takes every sender"],
+)
+def test_a_sender_is_not_rewritten_when(stores, names, fields):
+    know(stores, *names)
+    raw = sent_raw(stores, **fields)
+    assert b"\r\nFrom: shop@example.org\r\n" in raw
+    assert b"Reply-To" not in raw
+
+
+def test_a_refused_sender_makes_the_list_be_read_anew(stores, ses, sender):
+    (id_,) = marked(stores)
+    ses.fail = lambda _: SesError(ErrorClass.IDENTITY, "not verified")
+    sender.send(id_)
+    assert stores.control.get(IDENTITY_REFUSED)["at"] > 0

@@ -4,6 +4,8 @@ import asyncio
 import socket
 import threading
 
+import pytest
+
 from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
 from gateway.cli.up.readiness import Probe, probes, wait_until_ready
@@ -85,3 +87,18 @@ def test_the_banner_warns_of_who_may_relay_from_outside():
     for settings, warned in ((read_settings(open_to_a_network), True), (Settings(), False)):
         text = banner(settings, sandbox=False, own_redis=True, missing=[])
         assert ("Warning: Every client in 10.0.0.0/8 may send" in text) is warned
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            {"capture_only": True},
+            "Warning: SESGATE_CAPTURE_ONLY is on: mail is accepted and kept, and none of it is sent.",
+        ),
+        ({"allowed_recipients": ("example.com",)}, "Warning: Mail is sent to example.com only"),
+    ],
+)
+def test_the_banner_warns_of_a_staging_guard(fields, says):
+    assert says in banner(Settings(**fields), sandbox=False, own_redis=True, missing=[])
+    assert "Warning" not in banner(Settings(), sandbox=False, own_redis=True, missing=[])

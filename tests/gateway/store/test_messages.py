@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from gateway.feedback import EventKind, Feedback
 from gateway.lifecycle import Status
-from gateway.store.messages import RecipientSummary
+from gateway.store.messages import Messages, RecipientSummary
 from tests.gateway.store.test_notifications import AT, apply
-from tests.support.mail import CONTENT, FACTS, accept, begun, change, envelope
+from tests.support.mail import CONTENT, FACTS, accept, begun, change, envelope, rows
 
 
 def submit(stores, *addresses, **fields):
@@ -92,3 +94,22 @@ def test_the_null_reverse_path_is_none(stores):
     null = type(sent)(None, sent.forward_paths, sent.content, sent.origin)
     ulid = stores.messages.submit(null, FACTS).result(timeout=30)
     assert stores.messages.show(ulid).summary.reverse_path is None
+
+
+def test_what_the_staging_guard_keeps_is_accepted_and_ended_with_its_reason(stores):
+    def captured(address):
+        return None if address == "qa@example.com" else "captured: so it was set"
+
+    messages = Messages(stores.db, timedelta(days=1), captured)
+    ulid = messages.submit(envelope("qa@example.com", "customer@example.net"), FACTS).result(timeout=30)
+    shown = messages.show(ulid)
+    assert shown.summary.recipients == (
+        RecipientSummary("qa@example.com", Status.QUEUED, ""),
+        RecipientSummary("customer@example.net", Status.CANCELLED, "captured: so it was set"),
+    )
+    assert shown.has_content
+    assert rows(stores, "SELECT ended_at = changed_at FROM recipients WHERE status = 'CANCELLED'") in (
+        [(1,)],
+        [(True,)],
+    )
+    assert rows(stores, "SELECT label, count FROM tallies WHERE name = 'outcomes'") == [("CANCELLED", 1)]

@@ -52,6 +52,8 @@ def test_metrics_are_what_sql_knows():
         ("sesgate_circuit_open", "account"): 0,
         ("sesgate_circuit_open", "quota"): 1,
         ("sesgate_paused",): 0,
+        ("sesgate_capturing", "everything"): 0,
+        ("sesgate_capturing", "outside"): 1,
         ("sesgate_credential_held", "shop"): 1,
         ("sesgate_credential_held", "local"): 0,
         ("sesgate_credential_sends", "shop", "day"): 1000,
