@@ -26,6 +26,7 @@ from tests.support.waiting import until
 _LEASE = 8
 _LARGE = 9_000_000  # octets; more than the length of the log at which it is moved
 _MAILS = 2
+_NAMES = addresses()  # one series, so that no two mails of a run have the same address
 _DATABASE, _LOG = "sesgate.db", "sesgate.db-wal"
 
 
@@ -56,7 +57,7 @@ class Points:
 def _small(site: Site) -> list[str]:
     """Some mails, one after the other, on one connection."""
     client = Client(site.programs.smtp_port, site.ledger, mails_per_connection=_MAILS)
-    names = [name for name, _ in zip(addresses(), range(_MAILS), strict=False)]
+    names = [name for _, name in zip(range(_MAILS), _NAMES, strict=False)]
     for name in names:
         client.hand_in(name)
     client.quit()
@@ -65,7 +66,7 @@ def _small(site: Site) -> list[str]:
 
 def _large(site: Site) -> list[str]:
     """One mail, after which the log is moved into the database file."""
-    name = next(addresses())
+    name = next(_NAMES)
     site.ledger.begin(name)
     answer = Answer.UNANSWERED
     try:
@@ -91,7 +92,7 @@ def _is_moved(site: Site, strace: Strace, _names: list[str]) -> bool:
     database = str(site.programs.directory / _DATABASE)
     if any(call.name == "fdatasync" and call.path == database for call in strace.calls()):
         return True
-    Client(site.programs.smtp_port, site.ledger).hand_in(next(addresses()))
+    Client(site.programs.smtp_port, site.ledger).hand_in(next(_NAMES))
     return False
 
 

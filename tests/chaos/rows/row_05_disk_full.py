@@ -26,6 +26,7 @@ _LEFT = 3  # MiB above the reserve when the load begins
 _FULL_SECONDS = 4.0
 _ROUNDS = {Tier.STANDARD: 2, Tier.LONG: 12}
 _RECOVERY = 30.0
+_NAMES = addresses()
 _SETTINGS: dict[str, Any] = {
     "SESGATE_MIN_FREE_BYTES": f"{_RESERVE}MiB",
     "SESGATE_CLAIM_LEASE": "10s",
@@ -111,7 +112,7 @@ def _recover(site: Site, when: str) -> None:
 
 def _hand_in(site: Site) -> Answer:
     client = Client(site.programs.smtp_port, site.ledger)
-    return client.hand_in(next(addresses()))
+    return client.hand_in(next(_NAMES))
 
 
 def _turned_away(site: Site) -> int:
