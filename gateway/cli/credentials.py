@@ -126,21 +126,22 @@ def change(name: str, **typed: Any) -> None:
     "--overlap", metavar="DURATION", help="How long the old secret stays good; without it 24h, and 0s ends it."
 )
 @click.option("--finish", is_flag=True, help="End the old secret now, and make no other.")
+@click.option("--again", is_flag=True, help="The new secret was lost: replace it, unless it was used already.")
 @_JSON
-def rotate(name: str, overlap: str | None, finish: bool, as_json: bool) -> None:
+def rotate(name: str, overlap: str | None, finish: bool, again: bool, as_json: bool) -> None:
     """Make another secret for NAME, while the old one stays good for some time.
 
     The new one is printed once, alone on standard output. Give it to the application, and finish when it uses it:
     `sesgate credentials show` says when each was last used.
     """
-    if finish and overlap is not None:
-        raise UsageError("--finish ends the old secret now; leave out --overlap.")
+    if finish and (overlap is not None or again):
+        raise UsageError("--finish ends the old secret now; leave out --overlap and --again.")
     lasting = _OVERLAP if overlap is None else _duration(overlap)
     with opened_stores(load_settings()) as stores:
         if finish:
             _finish(stores, name, as_json=as_json)
             return
-        made = _asked(lambda: stores.credentials.rotate(name, overlap=lasting, actor=actor()))
+        made = _asked(lambda: stores.credentials.rotate(name, overlap=lasting, actor=actor(), again=again))
         ends_at = [secret.expires_at for secret in _standing(stores, name).credential.live_secrets(datetime.now(UTC))]
     old = next(filter(None, ends_at), None)
     if as_json:

@@ -14,6 +14,7 @@ from gateway.credentials import (
     Credential,
     CredentialError,
     Network,
+    Secret,
     Terms,
     check_name,
     checked,
@@ -122,7 +123,7 @@ class Credentials:
             id_, before = self._require(sql, name)
             write_terms(sql, id_, given)
             after = self._require(sql, name)[1]
-            if not (after.secrets or after.networks):
+            if "networks" in given and not (after.secrets or after.networks):
                 raise StoreError(f"{name} has no secret: without networks nobody could send under it; disable it.")
             self._refuse_shared_networks(sql, name)
             record(sql, actor, "credentials.change", name, _difference(before, after, given))
@@ -130,10 +131,11 @@ class Credentials:
 
         return self._alone(work)
 
-    def rotate(self, name: str, *, overlap: timedelta, actor: str) -> str:
+    def rotate(self, name: str, *, overlap: timedelta, actor: str, again: bool = False) -> str:
         """A new secret; the one there was stays good for `overlap`, which may be nothing.
 
-        CredentialError when that is too long, StoreError when the secret is being replaced already.
+        `again` throws the newest away first, for whoever lost it. CredentialError when the overlap is too long,
+        StoreError when the secret is being replaced already, or the newest one is in use.
         """
         if not timedelta(0) <= overlap <= _LONGEST_OVERLAP:
             raise CredentialError(f"Two secrets are good side by side for {_LONGEST_OVERLAP.days} days at most.")
@@ -146,16 +148,11 @@ class Credentials:
                     f"{LOCAL_CREDENTIAL} is for SESGATE_TRUSTED_NETWORKS and has no secrets; add a credential instead."
                 )
             now = now_micros()
-            live = credential.live_secrets(from_micros(now))
-            if len(live) >= MAX_LIVE_SECRETS:
-                raise StoreError(
-                    f"{name} has {len(live)} live secrets already;"
-                    f" end the older one now with `sesgate credentials rotate {name} --finish`."
-                )
-            delete_secrets(sql, [secret for secret in credential.secrets if secret not in live])
+            kept = _kept(credential, from_micros(now), again=again)
+            delete_secrets(sql, [secret for secret in credential.secrets if secret not in kept])
             sql.run("UPDATE credential_secrets SET expires_at = ? WHERE credential_id = ?", (now + span(overlap), id_))
             add_secret(sql, id_, made)
-            record(sql, actor, "credentials.rotate", name, f"the one before is good for {overlap}" if live else "")
+            record(sql, actor, "credentials.rotate", name, f"the one before is good for {overlap}" if kept else "")
             return made
 
         return self._alone(work)
@@ -304,6 +301,22 @@ def _standing(sql: Sql, row: Row, credential: Credential) -> Standing:
         last_used_at=max(filter(None, moments), default=None),
         used={period.name: used(sql, row[0], period, now) for period in PERIODS if caps[period.name] is not None},
     )
+
+
+def _kept(credential: Credential, now: datetime, *, again: bool) -> tuple[Secret, ...]:
+    """The secrets that stay beside a new one. StoreError when that would be too many."""
+    live = credential.live_secrets(now)
+    if len(live) < MAX_LIVE_SECRETS:
+        return live
+    command = f"`sesgate credentials rotate {credential.name}"
+    if not again:
+        raise StoreError(
+            f"{credential.name} has {len(live)} live secrets already; {command} --finish` ends the older one,"
+            f" {command} --again` replaces the newer one if nobody uses it."
+        )
+    if live[-1].last_used_at is not None:
+        raise StoreError(f"The newer secret of {credential.name} is in use; {command} --finish` ends the older one.")
+    return live[:-1]
 
 
 def _refuse_taken_name(sql: Sql, name: str) -> None:

@@ -136,6 +136,7 @@ def test_a_public_network_is_warned_of(sesgate, stores):
         (("rotate", "shop", "--overlap", "none"), "is no duration"),
         (("rotate", "shop", "--overlap", "99999999d"), "365 days at most"),
         (("rotate", "shop", "--overlap", "1h", "--finish"), "leave out --overlap"),
+        (("rotate", "shop", "--again", "--finish"), "leave out --overlap and --again"),
     ],
 )
 def test_what_is_typed_wrongly_is_one_sentence(sesgate, stores, shop, typed, reason):
@@ -184,6 +185,16 @@ def test_a_leaked_secret_is_replaced_at_once(sesgate, stores, shop):
     secret_of(result)
     assert "No other one is good any more." in result.stderr
     assert stores.credentials.find("shop").matching(shop, now()) is None
+
+
+def test_a_new_secret_that_was_lost_is_replaced_and_the_old_one_stays(sesgate, stores, shop):
+    lost = secret_of(sesgate("credentials", "rotate", "shop"))
+    new = secret_of(sesgate("credentials", "rotate", "shop", "--again"))
+    found = stores.credentials.find("shop")
+    assert [bool(found.matching(one, now())) for one in (shop, lost, new)] == [True, False, True]
+    stores.credentials.used([found.matching(new, now()).id], now())
+    stores.db.write(lambda sql: None)
+    failed(sesgate("credentials", "rotate", "shop", "--again"), 1, "is in use", "rotate shop --finish")
 
 
 def test_a_script_reads_a_rotation_as_json(sesgate, stores, shop):
