@@ -31,16 +31,12 @@ def steady_rate(run: Run) -> None:
         site.programs.smtp()
         burst([site.programs.smtp_port], site.ledger, mails)
         site.programs.kill("smtp")
-    sites[1].programs.redis.kill()
     for site in sites:
-        _start_workers(site)
+        start(site, workers=4)
+    sites[1].programs.redis.kill()
     for site, name in zip(sites, ("with Redis", "without Redis"), strict=True):
         settle(run, site.book, _SECONDS * 1.5)
         _judge(run, site, name)
-
-
-def _start_workers(site: Site) -> None:
-    start(site, workers=4)
 
 
 def _judge(run: Run, site: Site, name: str) -> None:
