@@ -110,8 +110,8 @@ def test_the_verdict(senders, identities, rewrite_from, verdict):
             BAD,
             VERIFIED,
             (
-                "550 5.7.1 Amazon SES in eu-west-1 does not send for <b@bad.test> in the Sender header: verify that address"
-                " or bad.test there (it counts here within two minutes), or use an address of example.com or"
+                "550 5.7.1 Amazon SES in eu-west-1 does not send for <b@bad.test> in the Sender header: verify that"
+                " address or bad.test there (it counts here within two minutes), or use an address of example.com or"
                 " Shop@example.net or news+weekly@example.net"
             ),
         ),
