@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "SESGATE_"
@@ -64,12 +64,42 @@ class HostPort:
             return False
 
 
+Profile = Literal["lan", "modern", "antique"]
+TlsVersion = Literal["1.0", "1.2", "1.3"]
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where the SMTP front listens, and how strict it is there: `lan` repairs bare LF, `modern` refuses it."""
+    """Where the SMTP front listens, and how strict it is there.
+
+    `modern` wants TLS and AUTH and refuses what is not quite SMTP; `lan` repairs bare LF; `antique` also takes TLS 1.0,
+    commands that are spelled loosely and lines that are too long. `floor` is the oldest TLS of a listener that says it.
+    """
 
     address: HostPort
-    profile: Literal["lan", "modern"]
+    profile: Profile = "lan"
+    implicit_tls: bool = False
+    floor: TlsVersion | None = None
+
+    def __str__(self) -> str:
+        """As it is written in SESGATE_LISTENERS."""
+        words = (str(self.address), self.profile, *(("tls",) if self.implicit_tls else ()))
+        return " ".join((*words, *((f"min-tls={self.floor}",) if self.floor else ())))
+
+    @property
+    def min_tls(self) -> TlsVersion:
+        """The oldest version of TLS that is spoken here."""
+        return self.floor or ("1.0" if self.profile == "antique" else "1.2")
+
+    @property
+    def requires_tls(self) -> bool:
+        """Whether mail is taken under TLS only."""
+        return self.profile == "modern"
+
+    @property
+    def requires_auth(self) -> bool:
+        """Whether a client must say who it is, wherever it comes from."""
+        return self.profile == "modern"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -113,17 +143,39 @@ def parse_host_port(text: str) -> HostPort:
 
 
 def parse_listeners(text: str) -> tuple[Listener, ...]:
-    """Read `127.0.0.1:2525 lan, 0.0.0.0:587 modern`; the profile may be left out and is then `lan`."""
-    listeners = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        address, _, profile = part.partition(" ")
-        profile = profile.strip() or "lan"
-        if profile not in ("lan", "modern"):
-            raise ValueError(f"{profile!r} is no listener profile; there are lan and modern")
-        listeners.append(Listener(parse_host_port(address), profile))  # type: ignore[arg-type]  # narrowed by the check above
+    """Read `127.0.0.1:2525, 0.0.0.0:465 modern tls, 0.0.0.0:2526 antique min-tls=1.2`; ValueError otherwise."""
+    listeners = tuple(_listener(part.split()) for part in text.split(",") if part.strip())
     if not listeners:
         raise ValueError("at least one listener is needed, such as 127.0.0.1:2525")
-    return tuple(listeners)
+    return listeners
+
+
+def _listener(words: list[str]) -> Listener:
+    address, *rest = words
+    profile: Any = rest.pop(0) if rest and rest[0] in get_args(Profile) else "lan"
+    floor: Any = None
+    for word in rest:
+        name, _, value = word.partition("=")
+        if name == "min-tls":
+            floor = _floor(value, profile)
+        elif word != "tls":
+            raise ValueError(
+                f"{word!r} is no listener profile (there are {spoken(get_args(Profile))}) and no option"
+                " (tls, min-tls=1.3) of one"
+            )
+    return Listener(parse_host_port(address), profile, "tls" in rest, floor)
+
+
+def _floor(version: str, profile: str) -> str:
+    possible = get_args(TlsVersion) if profile == "antique" else ("1.2", "1.3")
+    if version not in possible:
+        raise ValueError(f"min-tls={version} is not possible on a {profile} listener; there are {spoken(possible)}")
+    return version
+
+
+def spoken(words: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    return " and ".join((*((", ".join(words[:-1]),) if words[1:] else ()), *words[-1:]))
 
 
 def _comma_list(value: object) -> object:
@@ -203,7 +255,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    listeners: Listeners = (Listener(HostPort("127.0.0.1", 2525), "lan"),)
+    listeners: Listeners = (Listener(HostPort("127.0.0.1", 2525)),)
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    proxy_networks: Networks = ()
     webhook_listen: Address = HostPort("127.0.0.1", 8024)
     admin_listen: Address = HostPort("127.0.0.1", 8025)
     flower_listen: Address = HostPort("127.0.0.1", 5555)
@@ -261,6 +316,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `read_settings` passes: it refuses unknown names and reads `_FILE`."""
         return (init_settings,)
+
+    @model_validator(mode="after")
+    def _has_both_of_the_pair(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            missing = "SESGATE_TLS_CERT_FILE" if self.tls_cert_file is None else "SESGATE_TLS_KEY_FILE"
+            raise ValueError(f"{missing} is not set; a certificate needs both files, or neither for no TLS")
+        return self
 
     @property
     def database(self) -> str:

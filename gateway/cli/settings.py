@@ -15,7 +15,7 @@ import click
 from gateway.broker import BROKER_URL_FILE, find_broker_url
 from gateway.cli.help import example
 from gateway.cli.output import show_json, show_table
-from gateway.settings import PREFIX, Listener, Settings, Source, load_dotenv_into, read_settings, sources
+from gateway.settings import PREFIX, Settings, Source, load_dotenv_into, read_settings, sources
 
 MASK = "***"
 
@@ -93,8 +93,6 @@ def spell(value: object) -> str:
         return ""
     if isinstance(value, timedelta):
         return spell_duration(value)
-    if isinstance(value, Listener):
-        return f"{value.address} {value.profile}"
     if isinstance(value, tuple):
         return ", ".join(map(spell, value))
     return str(value)

@@ -74,7 +74,7 @@ def test_the_claims_of_workers_outlive_a_call_to_ses():
     assert Settings().claim_lease > timedelta(seconds=60)
 
 
-@pytest.mark.parametrize("name", ["SESGATE_COLOUR", "SESGATE_", "SESGATE_TLS_CERT_FILE", "SESGATE_COLOUR_FILE"])
+@pytest.mark.parametrize("name", ["SESGATE_COLOUR", "SESGATE_", "SESGATE_TLS_CERTS", "SESGATE_COLOUR_FILE"])
 @pytest.mark.parametrize("value", ["x", ""])
 def test_an_unknown_name_is_refused(name, value):
     assert one_sentence({name: value}).startswith(f"{name} is not a setting")
@@ -89,7 +89,11 @@ def test_variables_of_others_are_left_alone():
     [
         ("LISTENERS", "127.0.0.1", "host:port"),
         ("LISTENERS", ",", "at least one listener"),
-        ("LISTENERS", "127.0.0.1:25 strict", "no listener profile"),
+        ("LISTENERS", "127.0.0.1:25 strict", "there are lan, modern and antique"),
+        ("LISTENERS", "127.0.0.1:25 tls lan", "'lan' is no listener profile"),
+        ("LISTENERS", "127.0.0.1:25 min-tls=1.0", "not possible on a lan listener; there are 1.2 and 1.3"),
+        ("LISTENERS", "127.0.0.1:25 antique min-tls=1.1", "there are 1.0, 1.2 and 1.3"),
+        ("PROXY_NETWORKS", "10.0.0.300", "10.0.0.300"),
         ("WEBHOOK_LISTEN", "127.0.0.1:70000", "host:port"),
         ("TRUSTED_NETWORKS", "10.0.0.0/33", "10.0.0.0/33"),
         ("TRUSTED_NETWORKS", "10.0.0.1/8", "host bits"),
@@ -293,6 +297,27 @@ def test_listeners():
         Listener(HostPort("0.0.0.0", 587), "modern"),
         Listener(HostPort("::1", 25), "lan"),
     )
+
+
+def test_listeners_with_options():
+    text = "0.0.0.0:465 modern tls min-tls=1.3, 10.0.0.1:2526 antique, 10.0.0.1:2527 tls, [::1]:25 antique min-tls=1.2"
+    listeners = parse_listeners(text)
+    assert [(one.profile, one.implicit_tls, one.min_tls) for one in listeners] == [
+        ("modern", True, "1.3"),
+        ("antique", False, "1.0"),
+        ("lan", True, "1.2"),
+        ("antique", False, "1.2"),
+    ]
+    assert parse_listeners(", ".join(map(str, listeners))) == listeners
+    assert [one.requires_tls and one.requires_auth for one in listeners] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("missing", ["SESGATE_TLS_CERT_FILE", "SESGATE_TLS_KEY_FILE"])
+def test_half_of_a_certificate_names_the_other_half(missing):
+    both = {"SESGATE_TLS_CERT_FILE": "/etc/tls/cert.pem", "SESGATE_TLS_KEY_FILE": "/etc/tls/key.pem"}
+    assert read_settings(both).tls_key_file == Path("/etc/tls/key.pem")
+    del both[missing]
+    assert one_sentence(both).startswith(f"{missing} is not set;")
 
 
 @pytest.mark.parametrize(
