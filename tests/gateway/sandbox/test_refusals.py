@@ -118,8 +118,9 @@ def test_once_an_identity_exists_every_sender_needs_one(sandbox: Sandbox):
     assert refusal(sandbox, with_sender) == (400, "MessageRejected", f"{text}z@example.com")
 
     ses.create_email_identity(EmailIdentity="a@example.com")
-    ses.send_email(Content={"Raw": {"Data": GOOD}})
-    ses.send_email(Content={"Raw": {"Data": GOOD.replace(b"a@example.com", b"x@sub.Example.NET")}})
+    for sender in (b"a@example.com", b"a+label@example.com", b"x@sub.Example.NET"):
+        ses.send_email(Content={"Raw": {"Data": GOOD.replace(b"a@example.com", sender)}})
+    assert refusal(sandbox, GOOD.replace(b"a@example.com", b"A@example.com"))[1] == "MessageRejected"
 
 
 def test_an_identity_that_is_still_pending_does_not_count(sandbox: Sandbox):
