@@ -16,10 +16,10 @@ import peewee
 from playhouse.pool import PooledPostgresqlDatabase
 
 from gateway.store.db import Database
-from gateway.store.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
+from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from gateway.store.fork import ForkGuard
 from gateway.store.sql import Sql
-from gateway.store.writer import Writer
+from gateway.store.writer import Writer, first_cause
 
 CONNECTIONS = 10  # a process: one writes, the others read
 _CONNECT_TIMEOUT = 5  # seconds
@@ -127,13 +127,15 @@ class PostgresDatabase(Database):
                 with self.peewee.atomic():
                     yield
                     transaction_id = Sql(self.peewee).value("SELECT pg_current_xact_id_if_assigned()::text")
-            except BaseException:
+            except BaseException as error:
                 # It may be the connection that failed, and with it all the others of the pool.
                 with suppress(Exception):
                     self.peewee.manual_close()
                 with suppress(Exception):
                     self.peewee.close_idle()
                 if transaction_id is None or not self._was_committed(transaction_id):
+                    if _is_full(error):
+                        raise NoSpaceError("The database server has no room for the write.") from error
                     raise
                 return
             self.peewee.close()
@@ -191,6 +193,11 @@ def open_postgres(url: str, gate_timeout: float) -> PostgresDatabase:
 def _in_the_way(error: BaseException) -> bool:
     """A deadlock, a lock that was waited for too long, a serialization failure (appendix A of the manual)."""
     return getattr(error, "sqlstate", None) in {"40P01", "55P03", "40001"}
+
+
+def _is_full(error: BaseException) -> bool:
+    """The server's disk is full; appendix A calls it `disk_full`."""
+    return getattr(first_cause(error), "sqlstate", None) == "53100"
 
 
 def _one_line(error: Exception) -> str:

@@ -117,7 +117,7 @@ class Writer:
                 group = self._take()
                 self._run_all(group)
         except Exception as error:  # noqa: BLE001  the thread must live on, and everybody waiting must have an answer
-            if group and self._in_the_way(_first(error)):
+            if group and self._in_the_way(first_cause(error)):
                 for work in group:
                     self._commit_alone(work)
             else:
@@ -133,7 +133,7 @@ class Writer:
                 with self._transaction():
                     self._run_all([work])
             except Exception as error:  # noqa: BLE001  the same as for a group
-                if left and self._in_the_way(_first(error)):
+                if left and self._in_the_way(first_cause(error)):
                     continue
                 self._fail([work], error)
                 return
@@ -193,7 +193,7 @@ class Writer:
             self._database.execute_sql("RELEASE work")
 
     def _fail(self, group: list[_Work[Any]], failure: Exception) -> None:
-        error = failure if isinstance(failure, StoreUnavailableError) else _first(failure)
+        error = failure if isinstance(failure, StoreUnavailableError) else first_cause(failure)
         log.error("store.write_failed", works=len(group), error=str(error), kind=type(error).__name__)
         unavailable = (
             error
@@ -204,7 +204,7 @@ class Writer:
             work.future.set_exception(unavailable)
 
 
-def _first(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
     """SQLite may end a transaction on its own, and then rolling it back fails too: the first failure is the reason."""
     while error.__context__ is not None:
         error = error.__context__

@@ -15,7 +15,7 @@ from gateway.settings import Settings
 from gateway.store import postgres as module
 from gateway.store import sending
 from gateway.store.control import Lease, require_lease
-from gateway.store.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
+from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from gateway.store.opening import open_database
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
@@ -53,6 +53,14 @@ def test_two_migrations_at_once_make_one_schema(postgres):
     with ThreadPoolExecutor(2) as pool:
         applied = list(pool.map(lambda _: migrate(url, "aws"), range(2)))
     assert sorted(map(len, applied)) == [0, 3]
+
+
+def test_a_full_disk_of_the_server_is_no_room(postgres_stores):
+    """As the server says it; a real full disk would end other tests of the same server."""
+    full = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+    with pytest.raises(NoSpaceError, match="no room"):
+        postgres_stores.db.write(lambda sql: sql.run(full))
+    assert accept(postgres_stores, "later@b.example")
 
 
 def test_a_deadlock_is_done_again_piece_by_piece(postgres_stores):
