@@ -142,7 +142,7 @@ def test_a_failing_work_takes_nobody_along(stores):
 
     before = stores.messages.submit(envelope(), FACTS)
     failing = stores.db.submit(fail)
-    refused = stores.messages.submit(envelope(credential="nobody"), FACTS)
+    refused = stores.db.submit(lambda sql: sql.run("INSERT INTO control (key) VALUES (NULL)"))
     after = stores.messages.submit(envelope(), FACTS)
     go_on.set()
     held.result(timeout=30)
