@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -57,12 +58,17 @@ class Results:
         return self._results.get(":".join((name, tier, mutant or "")))
 
     def add(self, result: Result) -> Self:
-        """Keep it at once. The file is replaced whole: whoever reads it, or a crash, finds it old or new."""
-        self._results[result.key] = result
+        """Keep it at once, beside what other runs have kept meanwhile.
+
+        The file is replaced whole: whoever reads it, or a crash, finds it old or new.
+        """
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(f".{os.getpid()}.new")
-        new.write_text(json.dumps([asdict(one) for one in self._results.values()], indent=1) + "\n")
-        new.replace(self._file)
+        with self._file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._results = {one.key: one for one in self._read()} | {result.key: result}
+            new = self._file.with_suffix(".new")
+            new.write_text(json.dumps([asdict(one) for one in self._results.values()], indent=1) + "\n")
+            new.replace(self._file)
         return self
 
 

@@ -85,6 +85,15 @@ def test_results_are_found_again_by_another_reader(tmp_path: Path) -> None:
     assert Results(file).find("99", Tier.SHORT, mutant="wal-normal") is None
 
 
+def test_two_runs_at_once_keep_each_others_results(tmp_path: Path) -> None:
+    file, at = tmp_path / "results.json", "2026-11-22T10:00:00+00:00"
+    one, other = Results(file), Results(file)
+    one.add(Result("1", Tier.SHORT, "passed", "abc", at, 1.0))
+    other.add(Result("2", Tier.SHORT, "passed", "abc", at, 1.0))
+    assert Results(file).find("1", Tier.SHORT) is not None
+    assert Results(file).find("2", Tier.SHORT) is not None
+
+
 def test_the_table_tells_figures_command_and_reason_of_the_longest_tier(tmp_path: Path) -> None:
     results = Results(tmp_path / "results.json")
     results.add(Result("99", Tier.SHORT, "passed", "abc", "2026-11-22T10:00:00+00:00", 1.0, {"sent": 1}))
