@@ -7,7 +7,7 @@ header section only the fields that `prepare` lists.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import HeaderParseError
@@ -17,7 +17,15 @@ from enum import Enum
 from ipaddress import ip_address
 
 from gateway.header_encoding import MAX_LINE, decode_raw, encode_field
-from gateway.senders import SENDER_FIELDS, Field, SenderAddress, SenderRewrite, rewritten, sender_addresses
+from gateway.senders import (
+    LONGEST_FIELD,
+    SENDER_FIELDS,
+    Field,
+    SenderAddress,
+    SenderRewrite,
+    rewritten,
+    sender_addresses,
+)
 
 MAX_HEADER = 100 * 1024  # what Postfix takes as its header_size_limit, too
 MAX_RECEIVED = 50  # RFC 5321 section 6.3 leaves the number to us; Postfix counts to 50
@@ -177,17 +185,15 @@ def _facts(fields: dict[bytes, list[bytes]], size: int) -> ContentFacts:
         header_from=_readable(fields[b"from"][0], MAX_HEADER_FROM),
         header_message_id=_readable(message_ids[0], MAX_LINE) or None,
         size=size,
-        senders=sender_addresses(_sender_fields(fields)),
+        senders=sender_addresses(_sender_fields((name, value) for name in fields for value in fields[name])),
     )
 
 
-def _sender_fields(fields: dict[bytes, list[bytes]]) -> Iterator[Field]:
-    for name in SENDER_FIELDS:
-        yield from ((name, _in_ascii(name, value)) for value in fields.get(name, ()))
-
-
-def _in_ascii(name: bytes, value: bytes) -> bytes:
-    return name + b":" + value + b"\r\n" if value.isascii() else encode_field(name, value)
+def _sender_fields(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[Field]:
+    """Those of SENDER_FIELDS among names and values, in ASCII; very long ones are not worth the encoding."""
+    for name, value in fields:
+        if name in SENDER_FIELDS and len(value) <= LONGEST_FIELD:
+            yield name, name + b":" + value + b"\r\n" if value.isascii() else encode_field(name, value)
 
 
 def _readable(value: bytes, length: int) -> str:
@@ -212,8 +218,7 @@ def _decoded_words(text: str) -> str:
 
 def senders_of(content: bytes) -> tuple[SenderAddress, ...]:
     """The addresses of inspected content that SES will check."""
-    found = ((match[1].lower(), match) for match in _header_fields(content))
-    return sender_addresses((name, _in_ascii(name, match[2])) for name, match in found if name in SENDER_FIELDS)
+    return sender_addresses(_sender_fields((match[1].lower(), match[2]) for match in _header_fields(content)))
 
 
 def prepare(content: bytes, trace: Trace, rewrite: SenderRewrite | None = None) -> bytes:

@@ -5,17 +5,36 @@ A copied configuration, or a copied database full of waiting mail, must not reac
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 from gateway.addresses import address_key
 from gateway.settings import Settings
 
 _SHOWN = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """The rules, sorted for looking up: addresses by their keys, and domains in small letters."""
+
+    addresses: frozenset[str]
+    domains: frozenset[str]
+    parents: frozenset[str]
+
+    def names(self, address: str) -> bool:
+        key = address_key(address)
+        domain = key.rpartition("@")[2]
+        labels = domain.split(".")
+        above = (".".join(labels[start:]) for start in range(len(labels)))
+        return key in self.addresses or domain in self.domains or any(name in self.parents for name in above)
+
+
 def captured(address: str, settings: Settings) -> str | None:
     """Why mail to this address is kept and not sent, for a person to read; None when it may be sent."""
     if settings.capture_only:
         return "captured: SESGATE_CAPTURE_ONLY is on, and nothing is sent"
-    if not settings.allowed_recipients or _is_allowed(address, settings.allowed_recipients):
+    if not settings.allowed_recipients or _allowed(settings.allowed_recipients).names(address):
         return None
     return "captured: SESGATE_ALLOWED_RECIPIENTS does not name the address or its domain"
 
@@ -32,18 +51,13 @@ def guard_warning(settings: Settings) -> str | None:
     return None
 
 
-def _is_allowed(address: str, rules: tuple[str, ...]) -> bool:
-    key = address_key(address)
-    domain = key.rpartition("@")[2]
-    return any(_names(rule, key, domain) for rule in rules)
-
-
-def _names(rule: str, key: str, domain: str) -> bool:
-    if "@" in rule:
-        return address_key(rule) == key
-    if rule.startswith("."):
-        return f".{domain}".endswith(rule.casefold())
-    return rule.casefold() == domain
+@lru_cache(maxsize=8)
+def _allowed(rules: tuple[str, ...]) -> _Allowed:
+    return _Allowed(
+        addresses=frozenset(address_key(rule) for rule in rules if "@" in rule),
+        domains=frozenset(rule.casefold() for rule in rules if "@" not in rule and not rule.startswith(".")),
+        parents=frozenset(rule.removeprefix(".").casefold() for rule in rules if rule.startswith(".")),
+    )
 
 
 def _spoken(rules: tuple[str, ...]) -> str:

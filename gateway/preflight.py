@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.addresses import MAX_PATH
 from gateway.senders import SenderAddress, SenderRewrite
 
 STALE_AFTER = 300.0  # seconds; the list is read once a minute
@@ -30,7 +31,7 @@ class Identities:
         https://docs.aws.amazon.com/ses/latest/dg/creating-identities.html
         """
         local_part, at, domain = address.rpartition("@")
-        if not at or not local_part:
+        if not at or not local_part or len(address) > MAX_PATH:
             return False
         domain = domain.lower()
         labels = domain.split(".")

@@ -15,6 +15,7 @@ from gateway.header_encoding import MAX_LINE, address_tokens, encode_field
 # By their names in small letters, as people know them.
 SENDER_FIELDS = {b"from": "From", b"sender": "Sender", b"return-path": "Return-Path"}
 
+LONGEST_FIELD = 8192  # octets; a longer list is not worth the time on the event loop, and SES has the last word
 _BLANKS = re.compile(r"\s+")
 
 Field = tuple[bytes, bytes]
@@ -63,7 +64,11 @@ class _Mailbox:
 
 
 def sender_addresses(fields: Iterable[Field]) -> tuple[SenderAddress, ...]:
-    """The addresses that SES checks. What cannot be read as addresses is left out, and so is `Return-Path: <>`."""
+    """The addresses that SES checks, but for `Return-Path: <>`.
+
+    A field that cannot be read, because its quotes are not balanced or it is very long, gives none: whoever wants to
+    know an author must not take a mail without one for harmless.
+    """
     return tuple(
         SenderAddress(SENDER_FIELDS[name], box.address)
         for name, field in fields
@@ -114,8 +119,10 @@ def _field(name: str, value: str) -> bytes:
 
 
 def _mailboxes(value: str) -> list[_Mailbox]:
-    """The mailboxes of an address field, those in groups too; none when its quotes or brackets are not balanced."""
+    """The mailboxes of an address field, those in groups too; none when it cannot be read."""
     found: list[_Mailbox] = []
+    if len(value) > LONGEST_FIELD:
+        return found
     tokens: list[tuple[str, str]] = []
     for kind, text in [*(address_tokens(value) or ()), ("separator", ",")]:
         if kind != "separator":

@@ -20,10 +20,14 @@ class IdentitySource(Protocol):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether `get` answers at once; else it may block."""
+        """Whether `last` is what `get` would answer."""
+
+    @property
+    def last(self) -> Identities | None:
+        """What `get` answered last; never blocks."""
 
     def get(self) -> Identities | None:
-        """None when nothing is known to refuse a mail by."""
+        """None when nothing is known to refuse a mail by. May block."""
 
 
 class SenderCheck:
@@ -54,7 +58,7 @@ class SenderCheck:
 
     async def _known(self) -> Identities | None:
         if self._identities.is_fresh:
-            return self._identities.get()
+            return self._identities.last
         try:
             async with asyncio.timeout(self._patience):
                 return await asyncio.get_running_loop().run_in_executor(self._lookups, self._identities.get)

@@ -41,8 +41,13 @@ class KnownIdentities:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether `get` answers at once, without a look into the database."""
+        """Whether `last` is what `get` would answer."""
         return self._clock() < self._read_again_at
+
+    @property
+    def last(self) -> Identities | None:
+        """What `get` answered last; never blocks."""
+        return self._known
 
     def get(self) -> Identities | None:
         """None when nothing is known to refuse a mail by. What was known goes on until it is stale."""

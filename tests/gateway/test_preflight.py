@@ -33,6 +33,7 @@ FRESH = as_fact(["example.com"], others=0, region="eu-west-1", at=1000.0)
         ("example.com", False),
         ("@example.com", False),
         ("root", False),
+        (f"a@{'a.' * 50_000}example.com", False),
         ("", False),
     ],
 )

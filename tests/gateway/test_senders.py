@@ -56,6 +56,7 @@ def rewritten(fields: bytes, *unverified: str) -> list[bytes]:
         (b"From: <>\r\n", [("From", "")]),
         ("From: Größe <a@bücher.example>\r\n".encode(), [("From", "a@xn--bcher-kva.example")]),
         (b'From: "unbalanced <a@b.test>\r\n', []),
+        (b"From: a@b.test" + b",\r\n c@d.test" * 1000 + b"\r\n", []),
         (b"From: a@b.test\r\nReturn-Path: <>\r\n", [("From", "a@b.test")]),
         (
             b"Return-Path: <r@b.test>\r\nSender: s@b.test\r\nFrom: a@b.test\r\nReply-To: x@y.test\r\n",

@@ -17,6 +17,10 @@ class IdentityDouble:
         self.let_go = threading.Event()
         self.let_go.set()
 
+    @property
+    def last(self):
+        return self.known
+
     def get(self):
         self.let_go.wait(20)
         return self.known

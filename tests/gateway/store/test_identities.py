@@ -36,6 +36,7 @@ def test_nothing_is_known_before_the_first_list(known):
     assert not known.is_fresh
     assert known.get() is None
     assert known.is_fresh
+    assert known.last is None
 
 
 def test_the_list_is_read_anew_after_some_seconds(stores, clock, known):
@@ -46,6 +47,7 @@ def test_the_list_is_read_anew_after_some_seconds(stores, clock, known):
     clock.now += 5.0
     assert not known.is_fresh
     assert known.get().verified == {"example.com", "example.net"}
+    assert known.last is known.get()
 
 
 def test_the_simulation_sends_from_everywhere_until_it_has_an_identity(stores, clock, known):
