@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from gateway.aws.account import Account, AccountUnknownError
 from gateway.evidence import Channel
 from gateway.logs import get_logger
-from gateway.store.control import ACCOUNT, Lease, LeaseLostError
+from gateway.store.control import ACCOUNT, CIRCUIT, Lease, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.stores import Stores
 from tasks.clock import ClockWatch
@@ -28,6 +28,7 @@ _EXPIRE_EVERY = 5.0
 _RETAIN_EVERY = 600.0
 _CORRECT_EVERY = 10.0
 _ACCOUNT_EVERY = 60.0
+_ACCOUNT_STOPPED_EVERY = 20.0
 _ACCOUNT_UNKNOWN_EVERY = 2.0
 _LOOK_EVERY = 0.25
 PATIENCE = 600.0  # seconds that the clock must have been steady before anything is given up or deleted by it
@@ -141,7 +142,8 @@ class Housekeeping:
         self._stores.control.put(ACCOUNT, account.as_fact())
         if account.has_capacity and self._stores.control.half_open("quota"):
             log.info("housekeeping.quota_has_room", doing="one mail tries whether SES takes mail again")
-        return _ACCOUNT_EVERY
+        # Room in the quota, or an account that works again, shall not wait for a whole minute.
+        return _ACCOUNT_EVERY if self._stores.control.get(CIRCUIT) is None else _ACCOUNT_STOPPED_EVERY
 
     def _sweep(self, lease: Lease) -> float:
         released, ambiguous = self._stores.sweeping.sweep_lapsed(lease)

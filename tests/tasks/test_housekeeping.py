@@ -247,3 +247,10 @@ def test_room_in_the_quota_lets_one_mail_try(stores, kind, sent, is_open):
     run(stores, lambda: replace(ACCOUNT_FACT, sent_last_24_hours=sent))
     outlook = stores.sending.outlook()
     assert (outlook.stopped, outlook.probing) == (is_open, not is_open)
+
+
+def test_the_account_is_asked_more_often_while_nothing_may_be_sent(stores):
+    asked = []
+    stores.control.put(CIRCUIT, {"reason": "paused", "kind": "account"}, lasting=timedelta(minutes=10))
+    run(stores, lambda: asked.append(True) or ACCOUNT_FACT, rounds=60)
+    assert len(asked) == 3
