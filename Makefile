@@ -7,11 +7,11 @@ INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos chaos-long compose-check lock clean
+.PHONY: help run test lint chaos chaos-long fuzz aiosmtpd-tests compose-check lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Install and run everything here, against the simulated AWS (Ctrl-C drains)
 	@exec $(BIN)/sesgate up --sandbox
@@ -31,6 +31,12 @@ chaos: $(INSTALLED) ## Try what is promised under kills, lost brokers, full disk
 
 chaos-long: $(INSTALLED) ## The same for about three hours
 	@$(BIN)/python -m tests.chaos run --tier long
+
+fuzz: $(INSTALLED) ## Give random input to what reads the words of strangers; FUZZ_SECONDS=600 a target
+	@$(BIN)/python -m tests.fuzz $(FUZZ_TARGETS)
+
+aiosmtpd-tests: $(INSTALLED) ## Fetch aiosmtpd's own tests and run them against our protocol
+	@$(BIN)/python -m tests.gateway.smtp.upstream
 
 compose-check: $(INSTALLED) ## Check Dockerfile and docker-compose.yml; no container engine is needed
 	@$(BIN)/python -m deploy.compose_check

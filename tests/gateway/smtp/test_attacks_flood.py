@@ -36,8 +36,7 @@ def test_a_client_that_never_reads_is_left(tmp_path):
     with running_front(tmp_path, limits=Limits(idle=0.5, junk_commands=10**9)) as front:
         client = front.connect()
         client.socket.settimeout(0.2)
-        with pytest.raises(OSError, match="timed out|reset|Broken pipe"):
-            while True:
-                client.send(b"EHLO c\r\n" * 10_000)
+        with pytest.raises(OSError, match=r"timed out|reset|Broken pipe"):
+            client.send(b"EHLO c\r\n" * 10_000_000)
         until(lambda: front.connections == 0, what="the deaf client to be left")
         client.close()

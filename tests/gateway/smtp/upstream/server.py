@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from concurrent.futures import Executor, Future
 from ipaddress import ip_network
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any
 from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 from aiosmtpd.smtp import Envelope as SMTPEnvelope
 
+from gateway.smtp.admission import Admission, OnlyLocal
+from gateway.smtp.auth import Authenticator
+from gateway.smtp.backoff import BackOff
 from gateway.smtp.connections import Connections
-from gateway.smtp.data import LargePlaces
+from gateway.smtp.data import LargePlaces, OctetsInFlight
 from gateway.smtp.disk import FreeSpace
-from gateway.smtp.handler import Handler, HandlerOptions, Session, Transaction
+from gateway.smtp.handler import Handler, HandlerOptions
 from gateway.smtp.limits import Limits
 from gateway.smtp.protocol import FrontState, GatewaySMTP
+from gateway.smtp.session import Session, Transaction
 from tests.gateway.smtp.running import MessageDouble, SuppressionDouble
 
 _EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -50,7 +55,7 @@ class Hooked(Handler):
         super().__init__(options, MessageDouble(), SuppressionDouble(), room, aside, aside)
         self._hooks = hooks
 
-    async def handle_DATA(self, session: Session, transaction: Transaction, content: bytes) -> str:
+    async def handle_DATA(self, session: Session, transaction: Transaction, content: bytes) -> str:  # noqa: N802  aiosmtpd's name
         hook = getattr(self._hooks, "handle_DATA", None)
         if hook is None:
             return "250 2.0.0 OK"
@@ -75,13 +80,17 @@ class UpstreamSMTP(GatewaySMTP):
         **_: Any,
     ) -> None:
         limits = Limits(idle=timeout, linger=0.1)
+        admission = Admission(OnlyLocal(_EVERYBODY))
+        admission.learn(OnlyLocal(_EVERYBODY).all(), math.inf)
         max_message_bytes = data_size_limit or DATA_SIZE_DEFAULT
         state = FrontState(
             hostname=hostname,
             max_message_bytes=max_message_bytes,
-            trusted_networks=_EVERYBODY,
+            admission=admission,
+            authenticator=Authenticator(admission, BackOff(), limits.failed_auths),
             limits=limits,
             connections=Connections(limits),
             large_places=LargePlaces(limits.large_contents, limits.large_contents_per_client),
+            in_flight=OctetsInFlight(limits.octets_in_flight),
         )
         super().__init__(Hooked(handler, max_message_bytes), state, loop or asyncio.get_event_loop())
