@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -121,9 +122,10 @@ class Tap:
             return max(Counter(call.attempt_id for call in self.calls).values(), default=0)
 
     def lose(self, share: float, chance: random.Random) -> None:
-        """Lose that share of the answers from now on, each in one of the three ways."""
-        kinds = list(Fault)
-        self.fault = lambda _: chance.choice(kinds) if chance.random() < share else None
+        """Lose that share of the answers from now on, evenly, each in one of the three ways."""
+        kinds, every = list(Fault), round(1 / share)
+        calls = count(chance.randrange(every))
+        self.fault = lambda _: chance.choice(kinds) if next(calls) % every == 0 else None
 
     def stop_faults(self) -> None:
         self.fault = lambda _: None
