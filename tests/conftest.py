@@ -16,6 +16,7 @@ _LONGEST_FIRST = (
     "tests/chaos/",
     "tests/system/",
     "tests/deploy/test_services.py",
+    "tests/clients/",
     "tests/tasks/",
     "tests/gateway/cli/",
     "tests/gateway/sandbox/",

@@ -113,7 +113,7 @@ def test_msmtp_as_sendmail_of_cron(front: Front, tmp_path: Path) -> None:
     assert (stored.protocol, stored.text) == ("ESMTPSA", "No space left on device\r\n")
 
 
-def test_postfix(front: Front) -> None:
+def test_postfix_with_a_mail_larger_than_it_takes_by_itself(front: Front) -> None:
     secret = documented("postfix-secret", front, **{"sg_...": front.shop.secret})
     settings = documented(
         "postfix",
@@ -124,6 +124,6 @@ def test_postfix(front: Front) -> None:
         },
     )
     with Postfix(settings, {"sesgate": secret}) as postfix:
-        postfix.send(SENDER, RECIPIENTS[:1], RAW)
+        postfix.send(SENDER, RECIPIENTS[:1], RAW + b"behind the last part\r\n" * 600_000)
         until(lambda: "status=sent (250 2.0.0 OK: queued as " in postfix.log, what="Postfix hands it on")
     check_arrived(front)

@@ -75,3 +75,10 @@ def test_with_drop_nothing_comes_back(front: Front) -> None:
         until(lambda: ": removed" in postfix.log, what="Postfix is done")
         assert "status=bounced" not in postfix.log
     check_dropped(stored)
+
+
+def test_a_wrong_secret_makes_it_keep_the_mail(front: Front) -> None:
+    with relaying(front, Way("starttls", auth=True), Login("shop", "sg_wrong")) as postfix:
+        postfix.send(SENDER, RECIPIENTS, RAW)
+        until(lambda: "status=deferred (SASL authentication failed" in postfix.log, what="Postfix tells the reason")
+    assert front.stored() == []
