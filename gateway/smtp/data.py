@@ -16,6 +16,51 @@ class OversizeError(Exception):
     """The client goes on although twice the limit was received: only closing the connection stops it."""
 
 
+class OctetsInFlight:
+    """The memory for content that is being received or stored, one amount for all sessions."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+
+    def take(self, octets: int) -> bool:
+        """False when there is not so much left; nothing is taken then."""
+        if octets > self._free:
+            return False
+        self._free -= octets
+        return True
+
+    def give_back(self, octets: int) -> None:
+        self._free += octets
+
+
+class Share:
+    """What one session has of the octets in flight; given back at the end of the `with`."""
+
+    def __init__(self, octets: OctetsInFlight) -> None:
+        self._octets = octets
+        self._taken = 0
+        self.is_denied = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+    def grow_to(self, received: int) -> bool:
+        """Whether content of so many octets may be kept. Once it may not, it need not be kept at all."""
+        if not self.is_denied and not self._octets.take(received - self._taken):
+            self.is_denied = True
+            self._give_back()
+        elif not self.is_denied:
+            self._taken = received
+        return not self.is_denied
+
+    def _give_back(self) -> None:
+        self._octets.give_back(self._taken)
+        self._taken = 0
+
+
 class LargePlaces:
     """The places for large content in memory: so many in all, and fewer for one client, however slowly it sends."""
 
@@ -66,7 +111,17 @@ class LargePlace:
 class BlockReader(asyncio.StreamReader):
     """A stream reader that takes back what was read too far, for commands sent in the same segment as the content."""
 
-    _buffer: bytearray  # StreamReader's own; no public way leads to it
+    # StreamReader's own; no public way leads to them.
+    _buffer: bytearray
+    _transport: asyncio.BaseTransport | None
+
+    def continue_on(self, transport: asyncio.BaseTransport) -> None:
+        """Hold up another transport from now on when much waits to be read."""
+        self._transport = transport
+
+    def starts_with(self, text: bytes) -> bool:
+        """Whether what waits begins with `text`."""
+        return self._buffer.startswith(text)
 
     def has_input(self) -> bool:
         """Whether bytes wait that nobody has read yet."""
@@ -76,11 +131,12 @@ class BlockReader(asyncio.StreamReader):
         self._buffer[:0] = data
 
 
-async def read_content(reader: BlockReader, limit: int, progress: Callable[[int], Awaitable[None]]) -> bytes | None:
+async def read_content(reader: BlockReader, limit: int, progress: Callable[[int], Awaitable[bool]]) -> bytes | None:
     """The content up to the lone dot, without dot-stuffing; None when it is larger than `limit`.
 
     Only <CRLF>.<CRLF> ends it: any other reading of line ends is what SMTP smuggling lives from. `progress` is awaited
-    with the octets received so far after each block. OversizeError beyond twice the limit; ConnectionResetError when
+    with the octets received so far after each block, and says whether to keep them: after False the rest is read and
+    forgotten, and the result is None. OversizeError beyond twice the limit; ConnectionResetError when
     the client went away.
     """
     kept = bytearray(b"\r\n")  # the end of the DATA command: content may begin with the lone dot
@@ -98,10 +154,9 @@ async def read_content(reader: BlockReader, limit: int, progress: Callable[[int]
             return None if content is None or len(content) > limit else content
         if received > 2 * limit + BLOCK:
             raise OversizeError
-        if oversize or len(kept) > most_kept:
+        if not await progress(received) or oversize or len(kept) > most_kept:
             oversize = True
             del kept[: -len(_END) + 1]
-        await progress(received)
     raise ConnectionResetError("the client went away in the middle of the content")
 
 

@@ -1,4 +1,4 @@
-"""What the commands of a mail transaction do. The only place that sees aiosmtpd's Envelope; ours leaves it."""
+"""What the commands of a mail transaction do."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from aiosmtpd.smtp import Envelope as SMTPEnvelope
-from aiosmtpd.smtp import Session as SMTPSession
-
 from gateway.addresses import AddressError, Mailbox, parse_forward_path, parse_mailbox
 from gateway.content import ContentError, ContentFacts, Inspected, inspect
-from gateway.envelope import LOCAL_CREDENTIAL, Envelope, Origin
+from gateway.credentials import Caps, Credential
+from gateway.envelope import Envelope, Origin
 from gateway.logs import get_logger
-from gateway.smtp import replies
+from gateway.smtp import auth, policy, replies
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.replies import RefusedError
 from gateway.smtp.senders import SenderCheck
-from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreUnavailableError
+from gateway.smtp.session import Session, Transaction
+from gateway.store.errors import (
+    NoSpaceError,
+    NotEnabledError,
+    OutcomeUnknownError,
+    OverCapError,
+    StoreUnavailableError,
+)
 from gateway.suppression_policy import Reason
 
 log = get_logger(__name__)
@@ -43,37 +48,10 @@ class SuppressionStore(Protocol):
 
 
 class MessageStore(Protocol):
-    def submit(self, envelope: Envelope, facts: ContentFacts, /) -> Future[str]:
+    def submit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None, /) -> Future[str]:
         """Resolves with the message's id once it is on stable storage. After a `cancel()` that answered True, and
-        after StoreUnavailableError, surely nothing is kept.
+        after StoreUnavailableError, OverCapError or NotEnabledError, surely nothing is kept.
         """
-
-
-class Session(SMTPSession):
-    """A connection: who the client is, and whether it may send anywhere."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, client_address: str, *, may_relay: bool) -> None:
-        super().__init__(loop)
-        self.client_address = client_address
-        self.may_relay = may_relay
-
-    @property
-    def protocol(self) -> str:
-        return "ESMTP" if self.extended_smtp else "SMTP"
-
-
-class Transaction(SMTPEnvelope):
-    """A mail transaction as it comes about."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reverse_path: Mailbox | None = None
-        self.forward_paths: dict[tuple[str, str], Mailbox] = {}
-        self.rcpt_commands = 0
-
-    @property
-    def is_open(self) -> bool:
-        return self.mail_from is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +63,7 @@ class HandlerOptions:
     suppressed_recipients: Literal["reject", "drop"]
     refuse_bare_lf: bool
     patience: float
+    requires_auth: bool = False
 
 
 class Handler:
@@ -108,24 +87,32 @@ class Handler:
         self._inspections = inspections
         self._sender_check = sender_check
 
-    async def handle_MAIL(self, transaction: Transaction, path: str, size: int | None) -> str:  # noqa: N802  aiosmtpd's name
+    @property
+    def requires_auth(self) -> bool:
+        """Whether a network is no credential on this listener."""
+        return self._options.requires_auth
+
+    def size_limit(self, session: Session) -> int:
+        return policy.size_limit(session.credential, self._options.max_message_bytes)
+
+    async def handle_MAIL(self, session: Session, transaction: Transaction, path: str, size: int | None) -> str:  # noqa: N802  aiosmtpd's name
         """Begin a transaction; an empty path is the null reverse-path."""
-        if size is not None and size > self._options.max_message_bytes:
-            raise RefusedError(replies.TOO_LARGE, is_error=False)
+        if session.credential is None and (self.requires_auth or auth.is_offered(session)):
+            log.warning("auth.missing", client=session.client_address)
+            raise RefusedError(replies.AUTH_REQUIRED)
+        if size is not None:
+            self._check_size(session, size)
         await self.check_room()
-        if path:
-            try:
-                transaction.reverse_path = parse_mailbox(path)
-            except AddressError as error:
-                raise RefusedError(replies.bad_sender(str(error)), is_error=False) from None
+        reverse_path = _reverse_path(path)
+        if session.credential is not None:
+            _refuse(policy.reverse_path_refusal(session.credential, reverse_path), session)
+        transaction.reverse_path = reverse_path
         transaction.mail_from = path or "<>"
         return replies.SENDER_OK
 
     async def handle_RCPT(self, session: Session, transaction: Transaction, path: str) -> str:  # noqa: N802
         """Add a recipient. A stranger learns nothing but that he is one."""
-        if not session.may_relay:
-            log.warning("relaying.denied", client=session.client_address)
-            raise RefusedError(replies.relaying_denied(session.client_address))
+        credential = _credential(session)
         try:
             mailbox = parse_forward_path(path)
         except AddressError as error:
@@ -133,9 +120,8 @@ class Handler:
         key = (mailbox.local_part, mailbox.domain.lower())
         if key in transaction.forward_paths:
             return replies.RECIPIENT_OK
-        if len(transaction.forward_paths) >= self._options.max_recipients:
-            raise RefusedError(replies.TOO_MANY_RECIPIENTS, is_error=False)
-        if self._options.suppressed_recipients == "reject":
+        self._check_recipients(credential, len(transaction.forward_paths) + 1)
+        if (credential.suppressed_recipients or self._options.suppressed_recipients) == "reject":
             await self._check_suppression(mailbox)
         transaction.forward_paths[key] = mailbox
         return replies.RECIPIENT_OK
@@ -147,13 +133,14 @@ class Handler:
         except ContentError as error:
             log.info("content.refused", client=session.client_address, fault=error.fault.value, line=error.line)
             raise RefusedError(replies.content_refused(error), is_error=False) from None
-        if inspected.facts.size > self._options.max_message_bytes:
-            raise RefusedError(replies.TOO_LARGE, is_error=False)
+        credential = _credential(session)
+        self._check_size(session, inspected.facts.size)
+        _refuse(policy.author_refusal(credential, inspected.facts.senders), session)
         await self._check_senders(session, inspected.facts)
         await self.check_room()  # once more: many may have been told to go on while there was room
         envelope = _frozen(session, transaction, inspected.content)
         try:
-            return await self._commit(envelope, inspected.facts)
+            return await self._commit(envelope, inspected.facts, credential.caps)
         except OutcomeUnknownError as error:
             # Neither 250 nor 451 would be true. Without a reply the client tries again, which RFC 1047 expects of it.
             log.error("message.outcome_unknown", client=session.client_address, error=str(error))
@@ -162,6 +149,26 @@ class Handler:
             log.warning("message.not_stored", client=session.client_address, error=str(error))
             no_room = isinstance(error, NoSpaceError)
             raise RefusedError(replies.NO_ROOM if no_room else replies.STORE_UNAVAILABLE, is_error=False) from None
+
+        except OverCapError as error:
+            log.warning("credential.over_cap", credential=error.credential, period=error.period, cap=error.cap)
+            raise RefusedError(replies.over_cap(error), is_error=False) from None
+        except NotEnabledError:
+            log.warning("credential.not_enabled", credential=credential.name, client=session.client_address)
+            raise RefusedError(replies.not_enabled(credential.name)) from None
+
+    def _check_size(self, session: Session, size: int) -> None:
+        if size > self.size_limit(session):
+            refusal = policy.too_large(session.credential, self._options.max_message_bytes)
+            raise RefusedError(refusal, is_error=False)
+
+    def _check_recipients(self, credential: Credential, number: int) -> None:
+        most = policy.recipient_limit(credential, self._options.max_recipients)
+        if number <= most:
+            return
+        is_own = most < self._options.max_recipients
+        refusal = replies.too_many_recipients_for(credential.name, most) if is_own else replies.TOO_MANY_RECIPIENTS
+        raise RefusedError(refusal, is_error=False)
 
     async def check_room(self) -> None:
         """RefusedError when the disk is nearly full: what is left belongs to the mail that was accepted."""
@@ -195,13 +202,13 @@ class Handler:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._inspections, lambda: inspect(content, refuse_bare_lf=refuse_bare_lf))
 
-    async def _commit(self, envelope: Envelope, facts: ContentFacts) -> str:
+    async def _commit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> str:
         """Wait for the store, but no longer than the client's patience unless the commit has begun.
 
         A client that goes away calls off a commit that has not begun: it has no reply, so nothing is owed, and it
         sends the message again (RFC 1047). One that has begun goes on, and keeps its place in memory until it is done.
         """
-        commit = self._messages.submit(envelope, facts)
+        commit = self._messages.submit(envelope, facts, caps)
         outcome = asyncio.wrap_future(commit)
         outcome.add_done_callback(lambda future: _log_outcome(future, envelope, facts))
         try:
@@ -217,9 +224,33 @@ class Handler:
         return replies.queued(outcome.result())
 
 
+def _credential(session: Session) -> Credential:
+    """What the client may send under; RefusedError tells a stranger nothing but that he is one."""
+    if session.credential is None:
+        log.warning("relaying.denied", client=session.client_address)
+        raise RefusedError(replies.relaying_denied(session.client_address))
+    return session.credential
+
+
+def _refuse(reply: str | None, session: Session) -> None:
+    """RefusedError with what a credential may not do; None means that it may."""
+    if reply is not None:
+        log.warning("credential.refused", client=session.client_address, reply=reply)
+        raise RefusedError(reply, is_error=False)
+
+
+def _reverse_path(path: str) -> Mailbox | None:
+    if not path:
+        return None
+    try:
+        return parse_mailbox(path)
+    except AddressError as error:
+        raise RefusedError(replies.bad_sender(str(error)), is_error=False) from None
+
+
 def _frozen(session: Session, transaction: Transaction, content: bytes) -> Envelope:
     origin = Origin(
-        credential=LOCAL_CREDENTIAL,
+        credential=_credential(session).name,
         client_address=session.client_address,
         helo=session.host_name or "",
         protocol=session.protocol,
@@ -234,6 +265,7 @@ def _log_outcome(outcome: asyncio.Future[str], envelope: Envelope, facts: Conten
     log.info(
         "message.accepted",
         message_id=outcome.result(),
+        credential=envelope.origin.credential,
         client=envelope.origin.client_address,
         recipients=len(envelope.forward_paths),
         size=facts.size,

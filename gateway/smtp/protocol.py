@@ -11,36 +11,42 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
+from gateway.credentials import Credential
 from gateway.logs import get_logger
-from gateway.smtp import commands, policy, replies
+from gateway.settings import HostPort, Listener
+from gateway.smtp import auth, commands, policy, proxy, replies
+from gateway.smtp.admission import Admission
 from gateway.smtp.connections import Connections
-from gateway.smtp.data import BLOCK, BlockReader, LargePlace, LargePlaces, OversizeError, read_content
-from gateway.smtp.handler import Handler, Session, Transaction
+from gateway.smtp.data import (
+    BLOCK,
+    BlockReader,
+    LargePlace,
+    LargePlaces,
+    OctetsInFlight,
+    OversizeError,
+    Share,
+    read_content,
+)
+from gateway.smtp.handler import Handler
 from gateway.smtp.limits import Limits
-from gateway.smtp.replies import RefusedError
+from gateway.smtp.replies import CloseError, RefusedError
+from gateway.smtp.session import Session, Transaction
+from gateway.smtp.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Certificates, why_failed
 
 log = get_logger(__name__)
 
-_VERBS = ("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "HELP")
-_NOT_OFFERED = frozenset(("AUTH", "STARTTLS", "EXPN", "ETRN", "TURN", "SEND", "SOML", "SAML"))
-_JUNK = frozenset(("HELO", "EHLO", "NOOP", "RSET", "VRFY", "HELP"))
+_VERBS = ("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "HELP", "STARTTLS", "AUTH")
+_NOT_OFFERED = frozenset(("EXPN", "ETRN", "TURN", "SEND", "SOML", "SAML"))
+_JUNK = frozenset(("HELO", "EHLO", "NOOP", "RSET", "VRFY", "HELP", "STARTTLS"))
 _WITH_ADDRESS = frozenset(("MAIL", "RCPT"))
-
-
-class CloseError(Exception):
-    """The connection cannot go on; `reply` is the last one."""
-
-    def __init__(self, reply: str) -> None:
-        super().__init__(reply)
-        self.reply = reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,13 @@ class FrontState:
 
     hostname: str
     max_message_bytes: int
-    trusted_networks: Sequence[IPv4Network | IPv6Network]
+    admission: Admission
+    authenticator: auth.Authenticator
     limits: Limits
     connections: Connections
     large_places: LargePlaces
+    in_flight: OctetsInFlight
+    certificates: Certificates | None = None
 
 
 class _NoHooks:
@@ -63,6 +72,7 @@ class _NoHooks:
 
 
 _NO_HOOKS = _NoHooks()
+_LAN = Listener(HostPort("127.0.0.1", 2525))
 
 
 class GatewaySMTP(SMTP):
@@ -76,18 +86,23 @@ class GatewaySMTP(SMTP):
     session: Session
     envelope: Transaction
 
-    def __init__(self, handler: Handler, front: FrontState, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, handler: Handler, front: FrontState, loop: asyncio.AbstractEventLoop, listener: Listener = _LAN
+    ) -> None:
         super().__init__(_NO_HOOKS, hostname=front.hostname, timeout=front.limits.idle, loop=loop)
         reader = BlockReader(limit=BLOCK, loop=loop)
         asyncio.StreamReaderProtocol.__init__(self, reader, client_connected_cb=self._cb_client_connected, loop=loop)
         self._handler = handler
         self._front = front
+        self._listener = listener
         self._limits = front.limits
         self._client = policy.client_address(None)
         self._client_key = ""
-        self._may_relay = False
         self._idle = front.limits.idle
-        self._admitted = False
+        self._departed = False
+        self._wire: asyncio.Transport | None = None
+        self._is_greeted = False
+        self._makes_room = False
         self._awaits_command = False
         self._draining = False
         self._replied_at = 0.0
@@ -95,42 +110,54 @@ class GatewaySMTP(SMTP):
         self._errors = 0
         self._junk = 0
         self._deadline = 0.0
-        self._last_message_at = loop.time()
+        self._last_message_at = self._connected_at = loop.time()
+        self._set_rset_state()
 
     def __dir__(self) -> list[str]:
         """Only our commands: aiosmtpd's constructor looks them up among all that is here, once a connection."""
         return [f"smtp_{verb}" for verb in _VERBS]
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._wire = cast("asyncio.Transport", transport)  # uvloop's are not instances of it
-        self._client = policy.client_address(transport.get_extra_info("peername"))
-        self._client_key = policy.client_key(self._client)
-        self._may_relay = policy.may_relay(self._client, self._front.trusted_networks)
-        self._idle = self._limits.idle if self._may_relay else self._limits.stranger_idle
-        self._admitted = self._front.connections.enter(self, self._client_key, is_trusted=self._may_relay)
-        if self._admitted:
-            super().connection_made(transport)
-            return
-        # Not at once: a transport of uvloop that is closed in here is never closed.
-        self.loop.call_soon(self._turn_away)
+    def arrive(self, peer: object) -> bool:
+        """Take a place for the client at this address of a socket; None if a proxy does not know it.
 
-    def _turn_away(self) -> None:
-        self._wire.write(_line(replies.TOO_MANY_CONNECTIONS))
-        self._wire.close()
+        False when there is no place. It comes before `connection_made`, which may have to wait for a handshake.
+        """
+        self._client = policy.client_address(peer)
+        self._client_key = policy.client_key(self._client)
+        return self._take_place(is_trusted=self._credential_of_network() is not None)
+
+    def _take_place(self, *, is_trusted: bool) -> bool:
+        self._idle = self._limits.idle if is_trusted else self._limits.stranger_idle
+        # Not counted are the applications of this machine, and those of whom a proxy does not know who they are.
+        is_counted = self._client is not None and not self._client.is_loopback
+        return self._front.connections.enter(self, self._client_key, is_trusted=is_trusted, is_counted=is_counted)
+
+    def _credential_of_network(self) -> Credential | None:
+        return None if self._handler.requires_auth else self._front.admission.of_address(self._client)
+
+    def depart(self) -> None:
+        """Give the place back."""
+        self._departed = True
+        self._front.connections.leave(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; `arrive` has given the client its place."""
+        self._wire = cast("asyncio.Transport", transport)  # uvloop's are not instances of it
+        super().connection_made(transport)
+        self.session.ssl = transport.get_extra_info("ssl_object")
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self._admitted:
-            asyncio.StreamReaderProtocol.connection_lost(self, error)
-            return
-        self._front.connections.leave(self)
-        super().connection_lost(error)
+        if not self._departed:
+            self.depart()
+            super().connection_lost(error)
 
     def eof_received(self) -> bool | None:
         """A client that said all it has to say may still read: what it sent is carried out, and answered."""
-        return asyncio.StreamReaderProtocol.eof_received(self)
+        asyncio.StreamReaderProtocol.eof_received(self)
+        return not self.session.tls  # TLS closes both directions
 
     def _create_session(self) -> Session:
-        return Session(self.loop, "" if self._client is None else str(self._client), may_relay=self._may_relay)
+        return Session(self.loop, self._client, self._credential_of_network())
 
     def _set_rset_state(self) -> None:
         self.envelope = Transaction()
@@ -144,6 +171,26 @@ class GatewaySMTP(SMTP):
     @property
     def owes_answer(self) -> bool:
         return self._owes_answer
+
+    @property
+    def idle_since(self) -> float | None:
+        if not self._is_greeted:
+            is_in_handshake = self._wire is None and self._listener.implicit_tls
+            return None if is_in_handshake else self._connected_at
+        if not self._awaits_command or self.in_transaction or self._writer.is_closing():
+            return None
+        # As when draining: who has just been answered may be about to say QUIT.
+        has_answer = self.session.messages > 0 and self.loop.time() < self._replied_at + self._limits.farewell
+        return None if has_answer else self._replied_at
+
+    def make_room(self) -> None:
+        self._makes_room = True
+        if self._is_greeted:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        self._say_and_close(replies.MAKING_ROOM)
+        self.loop.call_later(self._limits.linger, self.abort)  # a client that does not read would keep it open
 
     def drain(self) -> None:
         self._draining = True
@@ -167,10 +214,13 @@ class GatewaySMTP(SMTP):
         if self._awaits_command and not self._writer.is_closing():
             self._say_and_close(replies.SHUTTING_DOWN)
         else:
-            self._wire.abort()
+            self.abort()
 
     def abort(self) -> None:
-        self._wire.abort()
+        if self._wire is None:
+            self.depart()  # it has not come as far as a connection
+        else:
+            self._wire.abort()
 
     def _say_and_close(self, reply: str) -> None:
         self._writer.write(_line(reply))
@@ -189,7 +239,7 @@ class GatewaySMTP(SMTP):
         if not self._writer.is_closing():
             log.info("smtp.timeout", client=self.session.client_address)
             self._say_and_close(replies.IDLE_TOO_LONG)
-        if self._wire.get_write_buffer_size():
+        if self._wire is not None and self._wire.get_write_buffer_size():
             self._wire.abort()  # a client that does not read would keep a connection that is only closed
 
     # Commands
@@ -222,7 +272,12 @@ class GatewaySMTP(SMTP):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if self._reader.has_input():
+            self._refuse_proxy_header(self._reader.starts_with)
             raise CloseError(replies.SPOKE_TOO_EARLY)
+        if self._makes_room:
+            self._make_room()
+            return
+        self._is_greeted = True
         await self.push(replies.banner(self.hostname))
         while (line := await self._read_command()) is not None:
             self._reset_timeout()
@@ -236,27 +291,31 @@ class GatewaySMTP(SMTP):
                 await self.push(await self.handle_exception(error))
 
     async def _read_command(self) -> bytes | None:
-        """The next line, or None when the client will send no more."""
+        """The next command, or None when the client will send no more."""
+        line = await self._read_line()
+        if line is not None and self._draining and not self.in_transaction and line.strip().upper() != b"QUIT":
+            raise CloseError(replies.SHUTTING_DOWN)
+        return line
+
+    async def _read_line(self) -> bytes | None:
         if self._writer.is_closing():
             return None
         self._awaits_command = True
         if self._draining:
             self._end_when_idle()
         try:
-            line = await self._reader.readuntil(b"\n")
+            return await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError:
             return None
         except asyncio.LimitOverrunError:
             raise CloseError(replies.COMMAND_TOO_LONG) from None
         finally:
             self._awaits_command = False
-        if self._draining and not self.in_transaction and line.strip().upper() != b"QUIT":
-            raise CloseError(replies.SHUTTING_DOWN)
-        return line
 
     async def _execute(self, line: bytes) -> None:
         if self.loop.time() - self._last_message_at > self._limits.session_without_message:
             raise CloseError(replies.SESSION_TOO_LONG)
+        self._refuse_proxy_header(line.startswith)
         verb, argument = self._parsed(line)
         if commands.is_foreign(verb):
             log.warning("smtp.foreign_protocol", client=self.session.client_address)
@@ -267,6 +326,16 @@ class GatewaySMTP(SMTP):
         if verb in _JUNK:
             self._count_junk()
         await command(argument)
+
+    def _refuse_proxy_header(self, starts_with: Callable[[bytes], bool]) -> None:
+        """Whoever may not say for whom it speaks is told so, and so is the operator who forgot a setting."""
+        if any(map(starts_with, proxy.STARTS)):
+            log.warning(
+                "smtp.proxy_header_unexpected",
+                client=self.session.client_address,
+                reason="It began with a PROXY header; if it is your load balancer, name it in SESGATE_PROXY_NETWORKS.",
+            )
+            raise CloseError(replies.PROXY_NOT_TAKEN)
 
     def _parsed(self, line: bytes) -> tuple[str, str]:
         """The verb in capitals, and its argument; only printable ASCII gets further than this."""
@@ -307,7 +376,8 @@ class GatewaySMTP(SMTP):
         self._deadline = math.inf
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.linger):
-                self._writer.write_eof()
+                if self._writer.can_write_eof():
+                    self._writer.write_eof()
                 while await self._reader.read(BLOCK):
                     pass
 
@@ -317,7 +387,13 @@ class GatewaySMTP(SMTP):
 
     async def smtp_EHLO(self, hostname: str) -> None:
         self._greeted_by(hostname, extended=True)
-        await self.push(replies.ehlo(self.hostname, self._front.max_message_bytes))
+        await self.push(replies.ehlo(self.hostname, self._handler.size_limit(self.session), *self._offers()))
+
+    def _offers(self) -> tuple[str, ...]:
+        """What EHLO offers here and now (RFC 3207 section 4.2)."""
+        tls = ("STARTTLS",) if self._front.certificates is not None and not self.session.tls else ()
+        may_authenticate = self.session.secret_id is None and auth.is_offered(self.session)
+        return (*tls, f"AUTH {' '.join(auth.MECHANISMS)}") if may_authenticate else tls
 
     def _greeted_by(self, hostname: str, *, extended: bool) -> None:
         if not hostname:
@@ -330,8 +406,24 @@ class GatewaySMTP(SMTP):
         self._need_helo()
         if self.in_transaction:
             raise RefusedError(replies.NESTED_MAIL)
+        if self._listener.requires_tls and not self.session.tls:
+            raise RefusedError(replies.TLS_FIRST)
+        self._check_session()
         path, size = commands.parse_mail(arg or "")
-        await self.push(await self._handler.handle_MAIL(self.envelope, path, size))
+        await self.push(await self._handler.handle_MAIL(self.session, self.envelope, path, size))
+
+    def _check_session(self) -> None:
+        """Before each transaction: whether the session may go on, and what it may send by now."""
+        if self.session.messages >= self._limits.messages:
+            raise CloseError(replies.session_full(self.session.messages))
+        if self.loop.time() - self._connected_at > self._limits.session:
+            raise CloseError(replies.SESSION_TOO_OLD)
+        if not self._front.admission.is_known:
+            raise RefusedError(replies.WHO_UNAVAILABLE, is_error=False)
+        if self.session.secret_id is None:
+            self.session.credential = self._credential_of_network()
+        elif not self._front.admission.renew(self.session):
+            raise CloseError(replies.NOT_ADMITTED_ANY_MORE)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         self._need_helo()
@@ -354,8 +446,11 @@ class GatewaySMTP(SMTP):
             raise CloseError(replies.SPOKE_TOO_EARLY)
         await self.push(replies.START_DATA)
         try:
-            with LargePlace(self._front.large_places, self._client_key, self._limits.large_wait) as place:
-                content = await self._read_content(place)
+            with (
+                LargePlace(self._front.large_places, self._client_key, self._limits.large_wait) as place,
+                Share(self._front.in_flight) as share,
+            ):
+                content = await self._read_content(place, share)
                 self._deadline = math.inf  # the store has its own patience
                 self._owes_answer = True
                 reply = await self._handler.handle_DATA(self.session, self.envelope, content)
@@ -364,28 +459,108 @@ class GatewaySMTP(SMTP):
             self._reset_timeout()
         self._errors = self._junk = 0
         self._last_message_at = self.loop.time()
+        self.session.messages += 1
+        if self.session.credential is not None and self.session.secret_id is None:
+            self._front.admission.noted(self.session.credential)
         await self.push(reply)
 
-    async def _read_content(self, place: LargePlace) -> bytes:
+    async def _read_content(self, place: LargePlace, share: Share) -> bytes:
         started = self.loop.time()
 
-        async def progress(received: int) -> None:
-            if received > self._limits.large_octets:
+        async def progress(received: int) -> bool:
+            is_kept = share.grow_to(received)
+            if is_kept and received > self._limits.large_octets:
                 self._deadline = math.inf
                 await place.take()
             rate = self._limits.large_octets_per_second if place.is_taken else self._limits.data_octets_per_second
             allowed = self._idle + place.waited + received / rate
             self._deadline = min(self.loop.time() + self._idle, started + allowed)
+            return is_kept
 
         try:
-            content = await read_content(self._reader, self._front.max_message_bytes, progress)
+            content = await read_content(self._reader, self._handler.size_limit(self.session), progress)
         except OversizeError:
-            raise CloseError(replies.TOO_LARGE) from None
+            raise CloseError(self._too_large()) from None
         except TimeoutError:
             raise CloseError(replies.NO_PLACE_FOR_LARGE) from None
         if content is None:
-            raise RefusedError(replies.TOO_LARGE, is_error=False)
+            raise RefusedError(replies.TOO_MUCH_IN_FLIGHT if share.is_denied else self._too_large(), is_error=False)
         return content
+
+    def _too_large(self) -> str:
+        return policy.too_large(self.session.credential, self._front.max_message_bytes)
+
+    async def smtp_AUTH(self, argument: str) -> None:
+        """RFC 4954."""
+        self._need_helo()
+        if self.session.secret_id is not None:
+            raise RefusedError(replies.AUTH_AGAIN)
+        if self.in_transaction:
+            raise RefusedError(replies.AUTH_IN_TRANSACTION)
+        admitted = await self._front.authenticator.authenticate(self.session, argument, self._ask)
+        if not self._take_place(is_trusted=True):
+            raise CloseError(replies.TOO_MANY_CONNECTIONS)
+        self.session.credential, self.session.secret_id = admitted.credential, admitted.secret.id
+        await self.push(replies.AUTHENTICATED)
+
+    async def _ask(self, challenge: str) -> str:
+        """What the client answers to a challenge of AUTH; ConnectionResetError when it leaves instead."""
+        await self.push(f"334 {challenge}")
+        line = await self._read_line()
+        if line is None:
+            raise ConnectionResetError
+        self._reset_timeout()
+        if len(line) > self._limits.auth_octets:
+            raise RefusedError(replies.AUTH_TOO_LONG)
+        if not line.endswith(b"\r\n"):
+            raise RefusedError(replies.COMMAND_WITHOUT_CRLF)
+        return line.decode("latin-1").rstrip(" \r\n")
+
+    async def smtp_STARTTLS(self, argument: str) -> None:
+        """RFC 3207. What a client sent behind the command, in the clear, would be read as if TLS had protected it."""
+        certificates = self._front.certificates
+        if argument:
+            raise RefusedError(replies.STARTTLS_SYNTAX)
+        if self.session.tls:
+            raise RefusedError(replies.TLS_ACTIVE)
+        if certificates is None:
+            raise RefusedError(replies.TLS_UNAVAILABLE)
+        if self._reader.has_input():
+            log.warning("smtp.starttls_injection", client=self.session.client_address)
+            raise CloseError(replies.SPOKE_BEFORE_TLS)
+        self._writer.write(_line(replies.START_TLS))
+        await self._start_tls(certificates.context(self._listener))
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        """Nothing may be awaited between the reply and `start_tls`: it keeps whatever comes from us.
+
+        ConnectionAbortedError when there is no handshake. The session begins anew behind it (RFC 3207 section 4.2).
+        """
+        try:
+            transport = await self.loop.start_tls(
+                self._writer.transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
+            )
+        except OSError as error:
+            log.info("smtp.tls_failed", client=self.session.client_address, reason=why_failed(error))
+            self.connection_lost(None)  # asyncio does not call it when the handshake has not ended
+            raise ConnectionAbortedError from error
+        assert transport is not None  # noqa: S101  typeshed has it for other loops
+        self._continue_on(transport)
+
+    def _continue_on(self, transport: asyncio.Transport) -> None:
+        self._clear_writer = self._writer  # from Python 3.13 a writer that nobody keeps closes its transport
+        self._writer = asyncio.StreamWriter(transport, self, self._reader, self.loop)
+        self._reader.continue_on(transport)
+        self._wire = self.transport = transport
+        self._set_rset_state()
+        peer, self.session = self.session.peer, self._create_session()
+        self.session.peer = peer
+        self.session.ssl = transport.get_extra_info("ssl_object")
 
     async def smtp_RSET(self, _arg: str) -> None:
         self._set_rset_state()

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from gateway.guard import guard_warning
 from gateway.logs import get_logger
 from gateway.settings import HostPort, Listener, Settings
+from gateway.smtp.admission import Admission, CredentialSource, OnlyLocal
+from gateway.smtp.auth import Authenticator
+from gateway.smtp.backoff import BackOff
 from gateway.smtp.connections import Connections
-from gateway.smtp.data import LargePlaces
+from gateway.smtp.data import LargePlaces, OctetsInFlight
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, SuppressionStore
-from gateway.smtp.limits import Limits
+from gateway.smtp.limits import Limits, within_descriptors
 from gateway.smtp.policy import relay_warning
 from gateway.smtp.protocol import FrontState, GatewaySMTP
+from gateway.smtp.reception import Reception
 from gateway.smtp.senders import IdentitySource, SenderCheck
+from gateway.smtp.tls import Certificates, open_certificates
 from gateway.store.backup import sqlite_file
 from gateway.store.identities import KnownIdentities
 from gateway.store.stores import Stores
 
 log = get_logger(__name__)
 
-_BACKLOG = 256
 _LOOKUP_THREADS = 4
 _INSPECTION_THREADS = 2
 _POLL = 0.05
 _TELL_EVERY = 5.0
+_LOOK_FOR_CERTIFICATES = 3.0
 
 
 class ListenError(Exception):
@@ -50,38 +57,52 @@ class Front:
         suppressions: SuppressionStore,
         *,
         identities: IdentitySource | None = None,
+        credentials: CredentialSource | None = None,
         limits: Limits | None = None,
         hostname: str | None = None,
     ) -> None:
-        """Without `identities` no sender is checked."""
+        """Without `identities` no sender is checked; without `credentials` there is only `local`, with its networks."""
         self._settings = settings
         self._messages = messages
         self._suppressions = suppressions
         self._identities = identities
-        self._limits = limits or Limits()
+        self._limits = within_descriptors(limits or Limits(), _descriptors())
+        self._admission = Admission(credentials or OnlyLocal(settings.trusted_networks))
         self._hostname = _host_name(hostname or socket.gethostname())
         self._connections = Connections(self._limits)
         self._lookups = ThreadPoolExecutor(_LOOKUP_THREADS, "smtp-lookup")
         self._inspections = ThreadPoolExecutor(_INSPECTION_THREADS, "smtp-inspect")
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Reception] = []
+        self._certificates: Certificates | None = None
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[HostPort, ...]:
-        """Listen, and give the addresses in the order of the sockets; ListenError when one cannot be had."""
+        """Listen, and give the addresses in the order of the sockets.
+
+        ListenError when one cannot be had; CertificateError when the certificate is of no use, or missing.
+        """
+        self._certificates = open_certificates(self._settings)
         state = FrontState(
             hostname=self._hostname,
             max_message_bytes=self._settings.max_message_bytes,
-            trusted_networks=self._settings.trusted_networks,
+            admission=self._admission,
+            authenticator=Authenticator(self._admission, BackOff(), self._limits.failed_auths),
             limits=self._limits,
             connections=self._connections,
             large_places=LargePlaces(self._limits.large_contents, self._limits.large_contents_per_client),
+            in_flight=OctetsInFlight(self._limits.octets_in_flight),
+            certificates=self._certificates,
         )
         free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._inspections)
+        await self._admission.start(self._settings.gate_timeout.total_seconds())
         try:
             for listener in self._settings.listeners:
                 self._servers.append(await self._listen(listener, state, free_space))
         except ListenError:
             await self._end()
             raise
+        if self._certificates is not None:
+            self._refreshing = asyncio.create_task(self._refresh_certificates(self._certificates))
         addresses = tuple(_address(sock) for server in self._servers for sock in server.sockets)
         log.info("smtp.listening", addresses=[str(address) for address in addresses])
         if warning := relay_warning(self._settings):
@@ -89,6 +110,17 @@ class Front:
         if warning := guard_warning(self._settings):
             log.warning("smtp.staging_guard", reason=warning)
         return addresses
+
+    async def reload_certificates(self) -> None:
+        """Take up the certificate's files now, changed or not."""
+        if self._certificates is not None:
+            await asyncio.to_thread(self._certificates.reload, datetime.now(UTC))
+
+    @staticmethod
+    async def _refresh_certificates(certificates: Certificates) -> None:
+        while True:
+            await asyncio.to_thread(certificates.refresh, datetime.now(UTC))
+            await asyncio.sleep(_LOOK_FOR_CERTIFICATES)
 
     async def drain(self) -> None:
         """Take no more, let open transactions finish within the time that the settings give, and end."""
@@ -132,17 +164,19 @@ class Front:
                 log.info("smtp.waiting_for_clients", transactions=self._connections.in_transaction())
 
     async def _end(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         for server in self._servers:
             server.close()
         for connection in self._connections:
             connection.abort()
+        await self._admission.end()
         await asyncio.sleep(0)  # connection_lost is called on the next turn of the loop
         self._lookups.shutdown(wait=False, cancel_futures=True)
         self._inspections.shutdown(wait=False, cancel_futures=True)
 
-    async def _listen(self, listener: Listener, state: FrontState, free_space: FreeSpace) -> asyncio.Server:
+    async def _listen(self, listener: Listener, state: FrontState, free_space: FreeSpace) -> Reception:
         loop = asyncio.get_running_loop()
-        address = listener.address
         handler = Handler(
             self._handler_options(listener),
             self._messages,
@@ -152,20 +186,15 @@ class Front:
             self._inspections,
             self._sender_check(),
         )
-        factory = partial(GatewaySMTP, handler, state, loop)
+        factory = partial(GatewaySMTP, handler, state, loop, listener)
+        reception = Reception(listener, factory, self._settings.proxy_networks, self._certificates)
         try:
-            return await loop.create_server(
-                factory,
-                address.host,
-                address.port,
-                backlog=_BACKLOG,
-                reuse_address=True,
-                # Several fronts of one user share a port: for more than one core, and to replace one without a gap.
-                reuse_port=True,
-            )
+            await reception.open()
         except OSError as error:
+            reception.close()
             reason = error.strerror or str(error)
-            raise ListenError(f"The SMTP front cannot listen on {address}: {reason}.") from error
+            raise ListenError(f"The SMTP front cannot listen on {listener.address}: {reason}.") from error
+        return reception
 
     def _sender_check(self) -> SenderCheck | None:
         if self._identities is None:
@@ -179,6 +208,7 @@ class Front:
             max_recipients=self._limits.recipients,
             suppressed_recipients=self._settings.suppressed_recipients,
             refuse_bare_lf=listener.profile == "modern",
+            requires_auth=listener.requires_auth,
             patience=self._settings.gate_timeout.total_seconds(),
         )
 
@@ -186,7 +216,10 @@ class Front:
 def run(settings: Settings, stores: Stores) -> None:
     """Serve until SIGTERM or SIGINT, drain, and return. A second signal ends the draining. ListenError at the start."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        front = Front(settings, stores.messages, stores.suppressions, identities=KnownIdentities(stores.db))
+        identities = KnownIdentities(stores.db)
+        front = Front(
+            settings, stores.messages, stores.suppressions, identities=identities, credentials=stores.credentials
+        )
         runner.run(_serve(front))
 
 
@@ -204,6 +237,11 @@ async def _serve(front: Front) -> None:
     draining.cancel()
     with suppress(asyncio.CancelledError):
         await draining
+
+
+def _descriptors() -> int:
+    """How many files this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

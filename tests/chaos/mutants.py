@@ -50,8 +50,8 @@ def no_shield() -> None:
     from gateway.smtp.handler import Handler  # noqa: PLC0415
     from gateway.store.errors import StoreUnavailableError  # noqa: PLC0415
 
-    async def commit(self: Any, envelope: Any, facts: Any) -> str:
-        outcome = asyncio.wrap_future(self._messages.submit(envelope, facts))
+    async def commit(self: Any, envelope: Any, facts: Any, caps: Any = None) -> str:
+        outcome = asyncio.wrap_future(self._messages.submit(envelope, facts, caps))
         try:
             async with asyncio.timeout(self._options.patience):
                 return replies.queued(await asyncio.shield(outcome))

@@ -127,8 +127,8 @@ def reader(data: bytes) -> None:
     assert content == (wanted if len(wanted) <= _READER_LIMIT else None)
 
 
-async def _no_progress(_received: int) -> None:
-    return
+async def _no_progress(_received: int) -> bool:
+    return True
 
 
 def _run(coroutine: Any) -> Any:

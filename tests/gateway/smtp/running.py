@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -17,11 +18,13 @@ import uvloop
 
 from gateway.addresses import Mailbox
 from gateway.content import ContentFacts
+from gateway.credentials import Caps
 from gateway.envelope import Envelope
-from gateway.settings import HostPort, Listener, Settings
+from gateway.settings import HostPort, Settings, parse_listeners
 from gateway.smtp.limits import Limits
 from gateway.smtp.server import Front
 from gateway.suppression_policy import Reason
+from tests.gateway.smtp.certificates import client_context, shared_pair
 
 HOST = "127.0.0.1"
 MESSAGE = b"From: shop@example.org\r\nTo: bob@example.net\r\nSubject: Hello\r\n\r\nbody\r\n"
@@ -55,13 +58,15 @@ class MessageDouble:
         self.stored: list[tuple[Envelope, ContentFacts]] = []
         self.hold = False
         self.error: Exception | None = None
+        self.caps: list[Caps | None] = []
         self.held: list[tuple[Future[str], Envelope, ContentFacts]] = []
 
     @property
     def envelopes(self) -> list[Envelope]:
         return [envelope for envelope, _ in self.stored]
 
-    def submit(self, envelope: Envelope, facts: ContentFacts) -> Future[str]:
+    def submit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> Future[str]:
+        self.caps.append(caps)
         future: Future[str] = Future()
         if self.hold:
             self.held.append((future, envelope, facts))
@@ -107,10 +112,15 @@ class RunningFront:
         assert self.front is not None
         return asyncio.run_coroutine_threadsafe(self.front.drain(), self.loop)
 
-    def connect(self) -> Client:
-        """A client that was greeted."""
-        client = Client(self.port)
+    def connect(self, listener: int = 0) -> Client:
+        """A client that was greeted; of a `modern` listener, under TLS."""
+        assert self.front is not None
+        client = Client(self.ports[listener])
+        if self.front._settings.listeners[listener].implicit_tls:
+            client.wrap()
         assert client.reply().startswith("220 ")
+        if self.front._settings.listeners[listener].requires_tls and not isinstance(client.socket, ssl.SSLSocket):
+            client.start_tls()
         return client
 
 
@@ -126,6 +136,16 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start_tls(self, context: ssl.SSLContext | None = None) -> None:
+        """STARTTLS, and everything under TLS from then on."""
+        assert self.say(b"STARTTLS").startswith("220 ")
+        self.wrap(context)
+
+    def wrap(self, context: ssl.SSLContext | None = None) -> None:
+        self._file.close()
+        self.socket = (context or client_context()).wrap_socket(self.socket, server_hostname=HOST)
+        self._file = self.socket.makefile("rb")
 
     def close(self) -> None:
         self._file.close()
@@ -173,12 +193,15 @@ def running_front(
     messages: Any = None,
     suppressions: Any = None,
     identities: Any = None,
+    credentials: Any = None,
     limits: Limits | None = None,
     profiles: tuple[str, ...] = ("lan",),
     loop_factory: Any = uvloop.new_event_loop,
     **settings: Any,
 ) -> Iterator[RunningFront]:
-    listeners = tuple(Listener(HostPort(HOST, 0), profile) for profile in profiles)
+    listeners = tuple(replace(parse_listeners(f"{HOST}:1 {words}")[0], address=HostPort(HOST, 0)) for words in profiles)
+    if any(listener.requires_tls or listener.implicit_tls for listener in listeners):
+        settings = {**shared_pair(), **settings}
     values = {"data_dir": directory, "min_free_bytes": 0, "gate_timeout": timedelta(seconds=5), **settings}
     running = RunningFront(messages or MessageDouble(), suppressions or SuppressionDouble())
     started = threading.Event()
@@ -192,9 +215,11 @@ def running_front(
             running.messages,
             running.suppressions,
             identities=identities,
+            credentials=credentials,
             limits=limits,
             hostname="gw.example.org",
         )
+        front._admission._read_every = 0.05
         running.front = front
         running.ports = [address.port for address in await front.start()]
         started.set()

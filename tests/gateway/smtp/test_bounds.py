@@ -11,7 +11,8 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.smtp import replies
-from gateway.smtp.limits import Limits
+from gateway.smtp.limits import Limits, within_descriptors
+from tests.gateway.smtp.admitting import LOOPBACK, from_afar
 from tests.gateway.smtp.running import HOST, MESSAGE, Client, running_front
 from tests.support.waiting import until
 
@@ -118,10 +119,11 @@ def test_one_client_with_large_contents_leaves_a_place_for_another(tmp_path):
             client.close()
 
 
-@pytest.mark.parametrize("limits", [Limits(connections=5), Limits(connections_per_client=5)])
-def test_connections_beyond_the_limit_are_told_to_come_later(tmp_path, limits):
-    with running_front(tmp_path, limits=limits) as front:
+def test_connections_beyond_the_limit_are_told_to_come_later(tmp_path):
+    with running_front(tmp_path, limits=Limits(connections=5)) as front:
         clients = [front.connect() for _ in range(5)]
+        for client in clients:
+            assert client.begin().startswith("354 ")
         with Client(front.port) as late:
             assert late.replies() == [replies.TOO_MANY_CONNECTIONS]
         clients.pop().close()
@@ -132,8 +134,22 @@ def test_connections_beyond_the_limit_are_told_to_come_later(tmp_path, limits):
             client.close()
 
 
+def test_whoever_was_silent_for_the_longest_time_makes_room(tmp_path):
+    with running_front(tmp_path, limits=Limits(connections=3)) as front:
+        busy, silent, other = (front.connect() for _ in range(3))
+        busy.begin()
+        other.say(b"NOOP")
+        with front.connect() as newcomer:
+            assert newcomer.mail(MESSAGE).startswith("250 ")
+            assert silent.replies() == [replies.MAKING_ROOM]
+            assert other.say(b"NOOP") == replies.OK
+            assert busy.say(MESSAGE + b".").startswith("250 ")
+        for client in (busy, silent, other):
+            client.close()
+
+
 def test_flood_of_one_client_leaves_places_for_another(tmp_path):
-    limits = Limits(connections=60, connections_per_client=50)
+    limits = Limits(connections=60)
     with running_front(tmp_path, limits=limits) as front:
         flood = [socket.create_connection((HOST, front.port), source_address=("127.0.0.7", 0)) for _ in range(200)]
         with front.connect() as client:
@@ -144,30 +160,79 @@ def test_flood_of_one_client_leaves_places_for_another(tmp_path):
 
 
 def test_strangers_never_take_the_places_of_trusted_clients(tmp_path):
-    limits = Limits(connections=3, connections_per_client=3, strangers=6, strangers_per_client=2)
+    limits = Limits(connections=3, strangers=6)
     trusted = (ip_network("127.0.0.1"),)
     with running_front(tmp_path, limits=limits, trusted_networks=trusted) as front:
-        strangers = [Client(front.port, f"127.0.1.{host}") for host in range(6) for _ in range(2)]
-        greetings = [stranger.reply() for stranger in strangers]
-        assert [greeting[:3] for greeting in greetings] == ["220"] * 6 + ["421"] * 6
         clients = [front.connect() for _ in range(3)]
-        assert clients[2].mail(MESSAGE).startswith("250 ")
-        with Client(front.port) as late:
-            assert late.replies() == [replies.TOO_MANY_CONNECTIONS]
+        for client in clients:
+            assert client.begin().startswith("354 ")
+        strangers = [Client(front.port, f"127.0.1.{host}") for host in range(6) for _ in range(2)]
+        until(lambda: front.connections == 9)
+        assert strangers[-1].reply().startswith("220 ")
+        for client in clients:
+            assert client.say(MESSAGE + b".").startswith("250 ")
         for client in strangers + clients:
             client.close()
         until(lambda: front.connections == 0)
 
 
-def test_one_stranger_leaves_places_for_other_strangers(tmp_path):
+def test_one_client_from_elsewhere_leaves_places_for_others(tmp_path):
     limits = Limits(strangers=4, strangers_per_client=3)
-    with running_front(tmp_path, limits=limits, trusted_networks=()) as front:
-        flood = [Client(front.port, "127.0.0.7") for _ in range(10)]
-        assert [client.reply()[:3] for client in flood] == ["220"] * 3 + ["421"] * 7
-        with Client(front.port, "127.0.0.8") as other:
-            assert other.reply().startswith("220 ")
+    with running_front(tmp_path, limits=limits, proxy_networks=LOOPBACK) as front:
+        flood = [Client(front.port) for _ in range(10)]
+        for client in flood:
+            client.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n")
+        assert sorted(client.reply()[:3] for client in flood) == ["220"] * 3 + ["421"] * 7
+        with from_afar(front, "192.0.2.8") as other:
+            assert other.say(b"NOOP") == replies.OK
         for client in flood:
             client.close()
         until(lambda: front.connections == 0)
-        with Client(front.port, "127.0.0.7") as again:
-            assert again.reply().startswith("220 ")
+        from_afar(front, "192.0.2.7").close()
+
+
+def test_this_machine_may_have_every_place(tmp_path):
+    limits = Limits(connections=30, connections_per_client=2)
+    with running_front(tmp_path, limits=limits) as front:
+        clients = [front.connect() for _ in range(30)]
+        assert front.connections == 30
+        for client in clients:
+            client.close()
+
+
+def test_a_session_has_so_many_messages(tmp_path):
+    with running_front(tmp_path, limits=Limits(messages=2)) as front, front.connect() as client:
+        for _ in range(2):
+            assert client.mail(MESSAGE).startswith("250 ")
+        client.send(b"MAIL FROM:<a@b.test>\r\n")
+        assert client.replies() == ["421 4.3.2 This session has sent 2 messages; connect again to send more"]
+
+
+def test_a_session_ends_some_day(tmp_path):
+    with running_front(tmp_path, limits=Limits(session=-1)) as front, front.connect() as client:
+        client.say(b"EHLO c")
+        client.send(b"MAIL FROM:<a@b.test>\r\n")
+        assert client.replies() == [replies.SESSION_TOO_OLD]
+
+
+def test_octets_in_flight_are_bounded_over_all_sessions(tmp_path):
+    limits = Limits(octets_in_flight=400_000)
+    content = MESSAGE + (b"y" * 70 + b"\r\n") * 4_000
+    with running_front(tmp_path, limits=limits) as front, front.connect() as first, front.connect() as second:
+        front.messages.hold = True
+        first.begin()
+        first.send(content + b".\r\n")
+        until(lambda: front.messages.held)
+        assert second.mail(content) == replies.TOO_MUCH_IN_FLIGHT
+        front.messages.hold = False
+        front.messages.commit_held()
+        assert first.reply().startswith("250 ")
+        assert second.mail(content).startswith("250 ")
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections", "strangers"), [(65536, 500, 100), (1024, 500, 100), (256, 107, 21), (4, 1, 1)]
+)
+def test_connections_are_no_more_than_there_can_be_open_files(descriptors, connections, strangers):
+    limits = within_descriptors(Limits(), descriptors)
+    assert (limits.connections, limits.strangers) == (connections, strangers)

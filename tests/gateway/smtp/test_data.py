@@ -19,8 +19,9 @@ def read(segments: list[bytes], limit: int = 1000) -> tuple[bytes | None, bytes]
     async def run() -> tuple[bytes | None, bytes]:
         reader = BlockReader(limit=64)
 
-        async def progress(_received: int) -> None:
+        async def progress(_received: int) -> bool:
             feed()
+            return True
 
         waiting = list(segments)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import smtplib
 import socket
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 
@@ -12,8 +13,10 @@ from gateway.smtp import replies
 from gateway.smtp.server import _where_mail_is_kept
 from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreUnavailableError
 from gateway.suppression_policy import Reason
-from tests.gateway.smtp.running import HOST, MESSAGE, Suppressed, running_front
+from tests.gateway.smtp.running import HOST, MESSAGE, Client, Suppressed, running_front
 from tests.support.waiting import until
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 def codes(refused: dict[str, tuple[int, bytes]]) -> dict[str, str]:
@@ -135,15 +138,22 @@ class TestRecipients:
             assert front.suppressions.asked == []
 
     def test_stranger_is_denied_and_told_nothing_about_recipients(self, tmp_path):
-        with running_front(tmp_path, trusted_networks=()) as front, front.connect() as client:
+        with running_front(tmp_path, proxy_networks=LOOPBACK) as front, Client(front.port) as client:
             front.suppressions.by_key["dead@example.net"] = Suppressed(Reason.BOUNCE)
+            client.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n")
+            assert client.reply().startswith("220 ")
             client.say(b"EHLO c")
             client.say(b"MAIL FROM:<a@b.test>")
             denied = [client.say(b"RCPT TO:<%s>" % address) for address in (b"dead@example.net", b"x@y.test", b"bad")]
-            assert set(denied) == {replies.relaying_denied(HOST)}
+            assert set(denied) == {replies.relaying_denied("192.0.2.7")}
             assert denied[0].startswith("550 5.7.1 ")
             assert front.suppressions.asked == []
             assert client.say(b"VRFY dead@example.net") == client.say(b"VRFY x@y.test") == replies.CANNOT_VERIFY
+
+    def test_stranger_that_could_authenticate_is_told_so(self, tmp_path):
+        with running_front(tmp_path, trusted_networks=()) as front, front.connect() as client:
+            client.say(b"EHLO c")
+            assert client.say(b"MAIL FROM:<a@b.test>") == replies.AUTH_REQUIRED
 
     @pytest.mark.parametrize(
         "path",

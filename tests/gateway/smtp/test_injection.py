@@ -78,6 +78,6 @@ def test_content_before_354_is_shown_the_door(front, client):
 
 
 def test_proxy_header_is_not_believed(front, client):
-    assert client.say(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2") == replies.UNKNOWN_COMMAND
-    client.mail(MESSAGE)
-    assert front.messages.envelopes[0].origin.client_address == "127.0.0.1"
+    client.send(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
+    assert client.replies() == [replies.PROXY_NOT_TAKEN]
+    assert front.messages.stored == []

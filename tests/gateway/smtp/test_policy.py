@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from gateway.settings import Settings, read_settings
-from gateway.smtp.policy import client_address, client_key, may_relay, relay_warning
+from gateway.smtp.policy import client_address, client_key, is_within, relay_warning
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -26,7 +26,7 @@ def test_client_address_is_plain_ipv4_or_ipv6(peer, address):
 @pytest.mark.parametrize("peer", [None, "", "/run/socket", (), ("somewhere", 1)])
 def test_peer_without_an_internet_address_is_nobody(peer):
     assert client_address(peer) is None
-    assert not may_relay(client_address(peer), LOOPBACK)
+    assert not is_within(client_address(peer), LOOPBACK)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_peer_without_an_internet_address_is_nobody(peer):
         (("::2", 1, 0, 0), False),
     ],
 )
-def test_only_trusted_networks_may_relay(peer, allowed):
-    assert may_relay(client_address(peer), LOOPBACK) is allowed
+def test_an_address_is_within_its_networks_only(peer, allowed):
+    assert is_within(client_address(peer), LOOPBACK) is allowed
 
 
-def test_nobody_may_relay_when_no_network_is_trusted():
-    assert not may_relay(ip_address("127.0.0.1"), ())
+def test_nothing_is_within_no_network():
+    assert not is_within(ip_address("127.0.0.1"), ())
 
 
 def test_hosts_of_one_ipv6_network_are_one_client():

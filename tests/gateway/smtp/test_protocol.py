@@ -22,6 +22,7 @@ def test_ehlo_offers_what_there_is_and_nothing_else(client):
         "250-8BITMIME",
         "250-PIPELINING",
         "250-ENHANCEDSTATUSCODES",
+        "250-AUTH PLAIN LOGIN",
         "250 HELP",
     ]
 
@@ -37,7 +38,7 @@ def test_ehlo_offers_what_there_is_and_nothing_else(client):
         (b"", replies.UNKNOWN_COMMAND),
         (b"XYZZY", replies.UNKNOWN_COMMAND),
         (b"STARTTLS", replies.NOT_IMPLEMENTED),
-        (b"AUTH PLAIN AGEAYg==", replies.NOT_IMPLEMENTED),
+        (b"AUTH PLAIN AGEAYg==", replies.HELO_FIRST),
         (b"EXPN list", replies.NOT_IMPLEMENTED),
         (b"VRFY", replies.CANNOT_VERIFY),
         (b"noop x", replies.OK),
