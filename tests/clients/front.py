@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -25,6 +26,7 @@ from tests.support.waiting import until
 HOST = "localhost"  # as the certificate says it, and every client checks that
 SENDER = "shop@example.org"
 SUPPRESSED = "gone@example.com"
+SCANNER = "127.0.0.5"
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ class Stored:
 class Front:
     """`with Front(directory) as front:` runs it over a database of its own, and ends it.
 
-    The address SUPPRESSED is suppressed. The credential `shop` refuses it at RCPT, `news` takes it and drops it; who
-    does not log in is `local`, which refuses it.
+    The address SUPPRESSED is suppressed. The credential `shop` refuses it at RCPT, `news` and `scanner` take it and
+    drop it. Who connects from SCANNER is `scanner`; who else does not log in is `local`, which refuses it.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.plain_port, self.tls_port, self.modern_port = free_port(), free_port(), free_port()
+        self.plain_port, self.tls_port = free_port(), free_port()
+        self.modern_port, self.antique_port = free_port(), free_port()
         self.ca_file = directory / "ca.pem"
         self._write_certificates()
         self._stores: Stores = sqlite_stores(directory)
@@ -99,6 +102,14 @@ class Front:
         self.news = self._add("news", "drop")
         assert self._stores.suppressions.add(
             parse_mailbox(SUPPRESSED), Reason.BOUNCE, source="manual", detail="", actor="test"
+        )
+        self._stores.credentials.add(
+            "scanner",
+            actor="test",
+            secret=False,
+            networks=[ip_network(SCANNER)],
+            senders=["scanner@example.org"],
+            suppressed_recipients="drop",
         )
         self._seen: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
@@ -191,7 +202,7 @@ class Front:
             "SESGATE_DATA_DIR": str(self.directory),
             "SESGATE_LISTENERS": (
                 f"127.0.0.1:{self.plain_port} lan, 127.0.0.1:{self.tls_port} lan tls,"
-                f" 127.0.0.1:{self.modern_port} modern"
+                f" 127.0.0.1:{self.modern_port} modern, 127.0.0.1:{self.antique_port} antique"
             ),
             "SESGATE_TLS_CERT_FILE": str(self.directory / "cert.pem"),
             "SESGATE_TLS_KEY_FILE": str(self.directory / "key.pem"),

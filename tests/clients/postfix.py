@@ -87,7 +87,7 @@ class Postfix:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             # Its master is in a session of its own, and is left by whoever ends the program that started it.
             subprocess.run((self._program, "-c", self.directory, "stop"), capture_output=True, timeout=60, check=True)
             self._process.wait(timeout=60)
