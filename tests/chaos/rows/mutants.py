@@ -12,7 +12,7 @@ _CAUGHT_BY = {
     "no-shield": "slow-store",
     "no-sweep": "10",
     "claim-without-compare": "11",
-    "stock-data": "bytes",
+    "stock-data": "15",
 }
 _QUICK = ("no-shield", "stock-data")
 
