@@ -41,7 +41,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`wait` is the patience with the first doubt, `resend` what becomes of it then, `has_channel` if events are due."""
+    """`wait` is the first doubt's patience, `resend` what becomes of it then, `has_channel` whether events are due."""
 
     wait: int
     resend: bool

@@ -190,6 +190,7 @@ class _Loop:
         self._account_rate = _UNKNOWN_RATE
         self._paced_at = 0.0
         self._told_rate = 0.0
+        self._last_turn = 0  # the credential that was served last
         self._probed_at = 0.0
 
     def run(self, tick_on: Callable[[], bool]) -> None:
@@ -209,8 +210,10 @@ class _Loop:
             limit = min(limit, self._probe())
         if limit <= 0:
             return
-        due = self._stores.sending.mark_due(self._lease, limit)
+        due = self._stores.sending.mark_due(self._lease, limit, self._last_turn)
         self._bucket.take(len(due))
+        if due:
+            self._last_turn = due[-1].credential_id
         self._hand_out([one.recipient_id for one in due if not one.overdue], self._publish_send, self._send_here)
         self._send_here([one.recipient_id for one in due if one.overdue])
 

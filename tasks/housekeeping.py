@@ -14,7 +14,7 @@ from gateway.aws.account import Account, AccountUnknownError
 from gateway.evidence import Channel
 from gateway.logs import get_logger
 from gateway.store.control import ACCOUNT, CIRCUIT, Lease, LeaseLostError
-from gateway.store.errors import StoreUnavailableError
+from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.stores import Stores
 from tasks.clock import ClockWatch
 
@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 _SWEEP_EVERY = 1.0
 _SETTLE_EVERY = 2.0
-_JUDGE_EVERY = 10.0
+_JUDGE_EVERY = 30.0
 _EVIDENCE_EVERY = 60.0
 _EXPIRE_EVERY = 5.0
 _RETAIN_EVERY = 600.0
@@ -30,6 +30,7 @@ _CORRECT_EVERY = 10.0
 _ACCOUNT_EVERY = 60.0
 _ACCOUNT_STOPPED_EVERY = 20.0
 _ACCOUNT_UNKNOWN_EVERY = 2.0
+_SOON_TIMES = 10
 _LOOK_EVERY = 0.25
 PATIENCE = 600.0  # seconds that the clock must have been steady before anything is given up or deleted by it
 
@@ -61,8 +62,9 @@ class Housekeeping:
         self._clock = clock
         self._watch = ClockWatch(wall, clock)
         self._patience = patience
-        self._in_office_since = self._steady_since = self._started = clock()
+        self._in_office_since = self._steady_since = clock()
         self._account_error = ""
+        self._account_failures = 0
         self._channel = Channel.UNKNOWN
         self._chores = tuple(
             _Chore(run)
@@ -106,7 +108,8 @@ class Housekeeping:
         """
         try:
             corrected = self._stores.sweeping.correct_times(lease)
-        except (StoreUnavailableError, LeaseLostError) as error:
+        except (StoreError, LeaseLostError) as error:
+            # Also whatever else the database says: this is called outside the chores, and must not end their thread.
             log.warning("housekeeping.times_not_corrected", error=str(error))
             return _SWEEP_EVERY
         if corrected:
@@ -137,8 +140,10 @@ class Housekeeping:
             if str(error) != self._account_error:
                 log.warning("housekeeping.account_unknown", error=str(error))
             self._account_error = str(error)
-            return _ACCOUNT_UNKNOWN_EVERY
-        self._account_error = ""
+            self._account_failures += 1
+            # Each try may take seconds when AWS cannot be reached, and the other chores wait for it.
+            return _ACCOUNT_UNKNOWN_EVERY if self._account_failures <= _SOON_TIMES else _ACCOUNT_STOPPED_EVERY
+        self._account_error, self._account_failures = "", 0
         self._stores.control.put(ACCOUNT, account.as_fact())
         if account.has_capacity and self._stores.control.half_open("quota"):
             log.info("housekeeping.quota_has_room", doing="one mail tries whether SES takes mail again")
@@ -198,7 +203,8 @@ class Housekeeping:
         return _EXPIRE_EVERY
 
     def _retain(self, lease: Lease) -> float:
-        if self._steady_since > self._started and self._steady_for() < self._patience:
+        # A machine that boots with a clock far ahead must not delete by it.
+        if not self._trusts_the_clock(self._patience):
             return _EXPIRE_EVERY
         gone = {kind: count for kind, count in self._stores.retention.run(lease).items() if count}
         if not gone:

@@ -161,7 +161,7 @@ def _narrowed(error: SesError) -> SesError:
     return SesError(ErrorClass.IDENTITY, reason)
 
 
-_OF_A_CREDENTIAL = re.compile(r"configuration ?set|\btags?\b|emailTags", re.IGNORECASE)
+_OF_A_CREDENTIAL = re.compile(r"configuration[ -]?set|\btags?\b|emailTags", re.IGNORECASE)
 
 
 def classify(error: Exception) -> SesError:

@@ -18,6 +18,8 @@ from gateway.store.times import from_micros, now_micros, span
 _REPORTS = (EventKind.SEND.value, EventKind.DELIVERY.value)
 # A report is understood within a second of its coming; older ones that wait are a backlog.
 _BACKLOG = timedelta(seconds=10)
+# From so many calls on, patience grows no more.
+_PATIENCES = 11
 
 # As the partial index spells its condition: SQLite uses it only then.
 _AMBIGUOUS = "r.status IN ('QUEUED', 'AMBIGUOUS', 'HELD') AND r.status = 'AMBIGUOUS'"
@@ -28,7 +30,10 @@ IN_DOUBT = "SES may have it already"
 
 @dataclass(frozen=True, slots=True)
 class AmbiguityOutlook:
-    """What waits for evidence, since when, and whether evidence can be expected; `channel` is the oldest one's."""
+    """What waits for evidence, since when, and whether evidence can be expected.
+
+    `channel` is the worst of all configuration sets that mail in doubt was sent with.
+    """
 
     waiting: int
     oldest_at: datetime | None
@@ -45,13 +50,17 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class _InDoubt:
-    """`attempt` is the place of its last attempt in the order of all, which began at `started_at`."""
+    """`attempt` is the place of its last attempt in the order of all, which began at `started_at`.
+
+    `configuration_set` is the one of its credential, empty for the installation's: each has a channel of its own.
+    """
 
     recipient_id: int
     since: int
     calls: int
     attempt: int
     started_at: int
+    configuration_set: str
 
 
 class Ambiguity:
@@ -70,13 +79,9 @@ class Ambiguity:
         now = now_micros()
         with self._db.read() as sql:
             waiting, oldest = sql.all(f"SELECT count(*), min(r.changed_at) FROM recipients r WHERE {_AMBIGUOUS}")[0]
-            first = _in_doubt(sql, now, 0, None, 1) if waiting else []
-            doubt = _doubt(sql, first[0]) if first else Doubt(now, 0)
-        return AmbiguityOutlook(
-            waiting=int(waiting),
-            oldest_at=None if oldest is None else from_micros(oldest),
-            channel=channel(doubt, self._policy, now),
-        )
+            looks = [channel(doubt, self._policy, now) for doubt in _oldest_doubts(sql)] if waiting else []
+        worst = min(looks or [channel(Doubt(now, 0), self._policy, now)], key=_WORST_FIRST.index)
+        return AmbiguityOutlook(int(waiting), None if oldest is None else from_micros(oldest), worst)
 
     def settle(self, lease: Lease, limit: int = 200) -> Settled:
         """One batch of those whose patience is over. LeaseLostError when the lease is another's."""
@@ -102,26 +107,44 @@ class Ambiguity:
             behind = _newest_reported(sql)
             if behind is None:
                 return []
-        found = _in_doubt(sql, now, self._policy.wait, behind, limit, locked)
+        found = _ripening(sql, now, self._policy, behind, limit, locked)
         judged = [(one.recipient_id, verdict(_doubt(sql, one), self._policy, now)) for one in found]
         return [(recipient_id, what) for recipient_id, what in judged if what is not Verdict.WAIT]
 
 
-def _in_doubt(sql: Sql, now: int, wait: int, behind: int | None, limit: int, locked: str = "") -> list[_InDoubt]:
-    """The oldest first: those that have waited long enough, and whose attempt came before the one `behind` them."""
+# How many calls for this recipient ended in nothing that is known; at least the one it waits for.
+_CALLS = f"(SELECT count(*) FROM attempts n WHERE n.recipient_id = r.id AND n.outcome = '{AMBIGUOUS}')"
+_SET = "COALESCE(c.configuration_set, '')"
+_IN_DOUBT = (
+    f"SELECT r.id, r.changed_at, {_CALLS}, a.id, a.started_at, {_SET} FROM recipients r"
+    " JOIN attempts a ON a.attempt_id = r.attempt_id JOIN credentials c ON c.id = r.credential_id"
+    f" WHERE {_AMBIGUOUS}"
+)
+_WORST_FIRST = (Channel.SILENT, Channel.UNKNOWN, Channel.ALIVE, Channel.NONE)
+
+
+def _ripening(sql: Sql, now: int, policy: Policy, behind: int | None, limit: int, locked: str = "") -> list[_InDoubt]:
+    """The oldest first: those that have waited long enough, and whose attempt came before the one `behind` them.
+
+    The patience is that of `Policy.patience`, so that nothing which must wait takes the place of what need not.
+    """
     later = "" if behind is None else " AND a.id < ?"
+    patience = " ".join(f"WHEN {calls} THEN {policy.patience(calls)}" for calls in range(2, _PATIENCES))
     rows = sql.all(
-        f"SELECT r.id, r.changed_at, {_CALLS}, a.id, a.started_at FROM recipients r"
-        " JOIN attempts a ON a.attempt_id = r.attempt_id"
-        f" WHERE {_AMBIGUOUS} AND r.changed_at <= ? - ? * {_CALLS}{later}"
-        f" ORDER BY r.changed_at LIMIT ?{locked}",
-        (now, wait, *(() if behind is None else (behind,)), limit),
+        f"{_IN_DOUBT} AND r.changed_at <= ? - (CASE {_CALLS} WHEN 0 THEN {policy.wait} WHEN 1 THEN {policy.wait}"
+        f" {patience} ELSE {policy.patience(_PATIENCES)} END){later} ORDER BY r.changed_at LIMIT ?{locked}",
+        (now, *(() if behind is None else (behind,)), limit),
     )
     return [_InDoubt(*row) for row in rows]
 
 
-# How many calls for this recipient ended in nothing that is known; at least the one it waits for.
-_CALLS = f"(SELECT count(*) FROM attempts n WHERE n.recipient_id = r.id AND n.outcome = '{AMBIGUOUS}')"
+def _oldest_doubts(sql: Sql) -> list[Doubt]:
+    """The oldest of each configuration set."""
+    sets = sql.all(
+        f"SELECT DISTINCT {_SET} FROM recipients r JOIN credentials c ON c.id = r.credential_id WHERE {_AMBIGUOUS}"
+    )
+    oldest = [sql.one(f"{_IN_DOUBT} AND {_SET} = ? ORDER BY r.changed_at LIMIT 1", row) for row in sets]
+    return [_doubt(sql, _InDoubt(*row)) for row in oldest if row is not None]
 
 
 def _doubt(sql: Sql, one: _InDoubt) -> Doubt:
@@ -129,16 +152,23 @@ def _doubt(sql: Sql, one: _InDoubt) -> Doubt:
         since=one.since,
         calls=one.calls,
         later_sent_at=sql.value(
-            "SELECT finished_at FROM (SELECT id, finished_at, outcome FROM attempts WHERE id > ? ORDER BY id"
-            " LIMIT 1000) later WHERE outcome = ? ORDER BY id LIMIT 1",
-            (one.attempt, ACCEPTED),
+            "SELECT finished_at FROM (SELECT id, recipient_id, finished_at, outcome FROM attempts WHERE id > ?"
+            f" ORDER BY id LIMIT 1000) later WHERE outcome = ? AND {_by_the_same_set('later')} ORDER BY id LIMIT 1",
+            (one.attempt, ACCEPTED, one.configuration_set),
         ),
         later_seen_at=sql.value(
             "SELECT e.stored_at FROM events e JOIN attempts a ON a.attempt_id = e.attempt_id"
-            f" WHERE e.stored_at >= ? AND e.kind IN ({marks(_REPORTS)}) AND a.id > ? ORDER BY e.stored_at LIMIT 1",
-            (one.started_at, *_REPORTS, one.attempt),
+            f" WHERE e.stored_at >= ? AND e.kind IN ({marks(_REPORTS)}) AND a.id > ? AND {_by_the_same_set('a')}"
+            " ORDER BY e.stored_at LIMIT 1",
+            (one.started_at, *_REPORTS, one.attempt, one.configuration_set),
         ),
     )
+
+
+def _by_the_same_set(attempt: str) -> str:
+    """A condition on an attempt: its mail was sent with the configuration set that is bound to it."""
+    credential = "SELECT 1 FROM recipients r JOIN credentials c ON c.id = r.credential_id"
+    return f"EXISTS ({credential} WHERE r.id = {attempt}.recipient_id AND {_SET} = ?)"
 
 
 def _newest_reported(sql: Sql) -> int | None:
@@ -154,7 +184,8 @@ def _newest_reported(sql: Sql) -> int | None:
 
 def _reports_wait(sql: Sql) -> bool:
     """Whether reports are stored and have not been looked at: one of them may be the evidence."""
-    waiting = "processed_at IS NULL AND next_attempt_at IS NOT NULL AND error = '' AND received_at <= ?"
+    # By the index of what is due, and not by the one of all that ever came: hence the plus.
+    waiting = "processed_at IS NULL AND next_attempt_at > 0 AND error = '' AND +received_at <= ?"
     moment_ago = now_micros() - span(_BACKLOG)
     return sql.value(f"SELECT 1 FROM notifications WHERE {waiting} LIMIT 1", (moment_ago,)) is not None
 

@@ -107,7 +107,7 @@ class Reputation:
         found = []
         for row in sql.all(f"{_SELECT} WHERE held_at IS NULL ORDER BY name"):
             # The many that cause nothing cost one look at a small index each.
-            if sum(_blamed(sql, row[0], 0).values()) < MIN_EVENTS:
+            if not _was_blamed(sql, row[0]):
                 continue
             standing = _standing(sql, row)
             for rates, window in ((standing.day, "24 hours"), (standing.last, f"the last {LAST_SENDS:,}")):
@@ -168,9 +168,10 @@ def _total(sql: Sql, credentials: list[int]) -> Standing:
 
 
 def _rates(sql: Sql, credential_id: int, begin: int) -> Rates:
-    """Of the mail that SES took since `begin`."""
+    """Of the mail that SES took since `begin`; what a fast clock has dated ahead counts when its time has come."""
     sends = sql.value(
-        "SELECT count(*) FROM recipients WHERE credential_id = ? AND counted_at >= ?", (credential_id, begin)
+        "SELECT count(*) FROM recipients WHERE credential_id = ? AND counted_at BETWEEN ? AND ?",
+        (credential_id, begin, now_micros()),
     )
     blamed = _blamed(sql, credential_id, begin)
     return Rates(sends=int(sends), bounces=blamed.get(Status.BOUNCED, 0), complaints=blamed.get(Status.COMPLAINED, 0))
@@ -181,10 +182,19 @@ def _blamed(sql: Sql, credential_id: int, begin: int) -> dict[Status, int]:
         Status(status): int(count)
         for status, count in sql.all(
             f"SELECT status, count(*) FROM recipients WHERE status IN ({_BLAMED}) AND credential_id = ?"
-            " AND counted_at >= ? GROUP BY status",
-            (credential_id, begin),
+            " AND counted_at BETWEEN ? AND ? GROUP BY status",
+            (credential_id, begin, now_micros()),
         )
     }
+
+
+def _was_blamed(sql: Sql, credential_id: int) -> bool:
+    """Whether it was, ever, often enough to be looked at."""
+    some = (
+        f"SELECT 1 FROM recipients WHERE status IN ({_BLAMED}) AND credential_id = ? AND counted_at > 0"
+        f" LIMIT {MIN_EVENTS}"
+    )
+    return int(sql.value(f"SELECT count(*) FROM ({some}) first_few", (credential_id,))) >= MIN_EVENTS
 
 
 def _last_moments(sql: Sql, credential_id: int) -> list[int]:
@@ -192,9 +202,9 @@ def _last_moments(sql: Sql, credential_id: int) -> list[int]:
     return [
         row[0]
         for row in sql.all(
-            "SELECT counted_at FROM recipients WHERE credential_id = ? AND counted_at IS NOT NULL"
+            "SELECT counted_at FROM recipients WHERE credential_id = ? AND counted_at <= ?"
             f" ORDER BY counted_at DESC LIMIT {LAST_SENDS}",
-            (credential_id,),
+            (credential_id, now_micros()),
         )
     ]
 

@@ -27,6 +27,7 @@ class Due:
 
     recipient_id: int
     overdue: bool
+    credential_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,12 @@ class Sending:
                 probing=circuit is not None and circuit[0] is not None and circuit[0] <= now,
             )
 
-    def mark_due(self, lease: Lease, limit: int) -> list[Due]:
+    def mark_due(self, lease: Lease, limit: int, behind: int = 0) -> list[Due]:
         """Mark up to `limit` due recipients for this dispatcher, each credential in its turn.
 
-        LeaseLostError when the lease is another's. Nothing while sending is paused or the circuit is open.
+        `behind` is the credential that had the last turn before: at low rates there is one turn at a time, and the
+        first credential would have all of them. Nothing while sending is paused or the circuit is open. LeaseLostError
+        when the lease is another's.
         """
 
         def work(sql: Sql) -> list[Due]:
@@ -112,10 +115,10 @@ class Sending:
                 return []
             queues = [
                 [
-                    Due(row[0], row[1] is not None)
+                    Due(row[0], row[1] is not None, credential)
                     for row in sql.all(f"{_SELECT_DUE} LIMIT ?{sql.to_take}", (credential, now, now, limit))
                 ]
-                for credential in _credentials(sql)
+                for credential in next_in_turn(_credentials(sql), behind)
             ]
             due = take_turns(queues, limit)
             sql.many(
@@ -283,6 +286,11 @@ def _end_attempt(
         if error:
             sql.tally("ses_errors", error)
     return True
+
+
+def next_in_turn(credentials: Sequence[int], behind: int) -> list[int]:
+    """All of them, beginning with the one after `behind`."""
+    return [one for one in credentials if one > behind] + [one for one in credentials if one <= behind]
 
 
 def take_turns(queues: Sequence[Sequence[Due]], limit: int) -> list[Due]:

@@ -68,7 +68,12 @@ def open_stores(settings: Settings) -> Stores:
         db=db,
         messages=Messages(db, settings.max_age, partial(captured, settings=settings)),
         sending=Sending(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
-        sweeping=Sweeping(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
+        sweeping=Sweeping(
+            db,
+            dispatch_timeout=settings.dispatch_timeout,
+            claim_lease=settings.claim_lease,
+            max_age=settings.max_age,
+        ),
         ambiguity=ambiguity,
         reputation=reputation,
         notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),

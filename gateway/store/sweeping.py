@@ -10,19 +10,17 @@ from gateway.store.db import Database
 from gateway.store.sending import AMBIGUOUS, happen
 from gateway.store.sql import Sql
 from gateway.store.times import now_micros, span
-
-# Longer than any wait between two attempts, and than the circuit stays open.
-_FURTHEST = timedelta(minutes=75)
-_MINUTE = timedelta(minutes=1)
+from gateway.store.wrong_times import Spans, wrong_times
 
 
 class Sweeping:
     """Each does one batch under the dispatcher's lease; LeaseLostError when that is another's."""
 
-    def __init__(self, db: Database, *, dispatch_timeout: timedelta, claim_lease: timedelta) -> None:
+    def __init__(
+        self, db: Database, *, dispatch_timeout: timedelta, claim_lease: timedelta, max_age: timedelta
+    ) -> None:
         self._db = db
-        self._dispatch_timeout = span(dispatch_timeout)
-        self._claim_lease = span(claim_lease)
+        self._spans = Spans(dispatch=span(dispatch_timeout), claim=span(claim_lease), age=span(max_age))
 
     def sweep_lapsed(self, lease: Lease, limit: int = 500) -> tuple[int, int]:
         """Settle claims whose worker is gone: (given back to QUEUED, become AMBIGUOUS)."""
@@ -53,34 +51,13 @@ class Sweeping:
 
         The number of rows that were changed.
         """
+        with self._db.read() as sql:
+            if not wrong_times(sql, self._spans):
+                return 0
 
         def work(sql: Sql) -> int:
             require_lease(sql, lease)
-            now = now_micros()
-            return sum(
-                (
-                    sql.run(
-                        "UPDATE recipients SET next_attempt_at = ? WHERE status = 'QUEUED' AND (next_attempt_at > ?"
-                        " OR (attempts = 0 AND reason = '' AND next_attempt_at > ?))",
-                        (now, now + span(_FURTHEST), now + span(_MINUTE)),
-                    ),
-                    sql.run(
-                        "UPDATE recipients SET dispatched_until = NULL WHERE status = 'QUEUED'"
-                        " AND dispatched_until > ?",
-                        (now + self._dispatch_timeout,),
-                    ),
-                    sql.run(
-                        "UPDATE recipients SET claimed_until = ? WHERE status = 'SENDING' AND claimed_until > ?",
-                        (now + self._claim_lease, now + self._claim_lease),
-                    ),
-                    sql.run(
-                        "UPDATE notifications SET next_attempt_at = ?, dispatched_until = NULL"
-                        " WHERE processed_at IS NULL AND (next_attempt_at > ? OR dispatched_until > ?)",
-                        (now, now + span(_FURTHEST), now + self._dispatch_timeout),
-                    ),
-                    sql.run("UPDATE control SET until = ? WHERE until > ?", (now, now + span(_FURTHEST))),
-                )
-            )
+            return sum(wrong.correct(sql) for wrong in wrong_times(sql, self._spans))
 
         return self._db.write(work)
 

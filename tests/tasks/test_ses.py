@@ -162,6 +162,17 @@ NO_SUCH_SET = answer(404, {"__type": "NotFoundException", "message": "Configurat
             {"tags": (("team", "x y"),)},
             ErrorClass.IDENTITY,
         ),
+        (
+            answer(
+                403,
+                {
+                    "__type": "AccessDeniedException",
+                    "message": "not authorized on resource arn:aws:ses:eu-west-1:1:configuration-set/shop-set",
+                },
+            ),
+            {"configuration_set": "shop-set"},
+            ErrorClass.IDENTITY,
+        ),
         (answer(400, {"__type": "AccountSuspendedException"}), {"configuration_set": "shop-set"}, ErrorClass.ACCOUNT),
         (
             answer(429, {"__type": "TooManyRequestsException", "message": "Maximum sending rate exceeded."}),

@@ -179,3 +179,36 @@ def test_an_outlook_on_nothing(stores):
     outlook = ambiguity(stores).outlook()
     assert (outlook.waiting, outlook.oldest_at) == (0, None)
     assert ambiguity(stores).wait == timedelta(minutes=15).total_seconds()
+
+
+def test_another_configuration_set_is_another_channel(stores):
+    id_, _ = in_doubt(stores)
+    change(stores, "INSERT INTO credentials (name, created_at, configuration_set) VALUES ('shop', 1, 'of-the-shop')")
+    (later,) = accept(stores, "later@example.com", credential="shop")
+    claim = begun(stores, later)
+    stores.sending.accepted(claim, "ses-shop")
+    reported(stores, claim, EventKind.SEND, minutes=50)
+    assert ambiguity(stores).settle(lease_of(stores)) == Settled()
+    assert ambiguity(stores).outlook().channel is Channel.UNKNOWN
+    sent_later(stores)
+    assert ambiguity(stores).outlook().channel is Channel.SILENT
+    sent_later(stores, kind=EventKind.SEND)
+    assert ambiguity(stores).settle(lease_of(stores)) == Settled(resent=1)
+    assert status(stores, id_) == "QUEUED"
+
+
+def test_mail_that_must_wait_longer_does_not_keep_other_mail_waiting(stores):
+    patient = [in_doubt(stores, minutes=100)[0] for _ in range(3)]
+    for id_ in patient:
+        for number in range(4):
+            change(
+                stores,
+                "INSERT INTO attempts (attempt_id, recipient_id, started_at, outcome, detail) VALUES (?, ?, 1, ?, '')",
+                f"{id_}-{number}",
+                id_,
+                "ambiguous",
+            )
+    ripe, _ = in_doubt(stores, minutes=20)
+    sent_later(stores, minutes=16, kind=EventKind.SEND)
+    assert ambiguity(stores).settle(lease_of(stores), limit=3) == Settled(resent=1)
+    assert status(stores, ripe) == "QUEUED"

@@ -154,3 +154,12 @@ def test_a_dispatcher_without_the_lease_holds_nobody(stores):
     with pytest.raises(LeaseLostError):
         reputation(stores).judge(stale)
     assert standing(stores, "local").held_at is None
+
+
+def test_what_a_fast_clock_has_dated_ahead_does_not_hold_a_released_credential_again(stores):
+    ids = sent(stores, 60)
+    blamed(stores, ids[:30])
+    change(stores, "UPDATE recipients SET counted_at = counted_at + ?", DAY)
+    reputation(stores).hold("local", "by hand", actor="ann")
+    reputation(stores).release("local", actor="ann")
+    assert reputation(stores).judge(lease_of(stores)) == []

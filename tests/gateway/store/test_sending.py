@@ -65,7 +65,7 @@ def test_nothing_is_claimed_or_marked_while_sending_is_stopped(stores, key, last
     assert stores.sending.outlook().stopped
     stores.control.remove(key)
     assert not stores.sending.outlook().stopped
-    assert stores.sending.mark_due(lease_of(stores), 10) == [Due(id_, overdue=False)]
+    assert stores.sending.mark_due(lease_of(stores), 10) == [Due(id_, overdue=False, credential_id=1)]
     assert stores.sending.claim(id_) is not None
 
 
@@ -304,15 +304,15 @@ def test_what_is_being_sent_or_has_ended_does_not_expire(stores, state):
 def test_due_recipients_are_marked_once_until_the_mark_lapses(stores):
     first, second = accept(stores, "a@example.com", "b@example.com")
     lease = lease_of(stores)
-    assert stores.sending.mark_due(lease, 1) == [Due(first, overdue=False)]
-    assert stores.sending.mark_due(lease, 10) == [Due(second, overdue=False)]
+    assert stores.sending.mark_due(lease, 1) == [Due(first, overdue=False, credential_id=1)]
+    assert stores.sending.mark_due(lease, 10) == [Due(second, overdue=False, credential_id=1)]
     assert stores.sending.mark_due(lease, 10) == []
     outlook = stores.sending.outlook()
     assert (outlook.due, outlook.marked) == (False, 2)
     mark(stores, first, seconds=-1)
     outlook = stores.sending.outlook()
     assert (outlook.due, outlook.marked) == (True, 1)
-    assert stores.sending.mark_due(lease, 10) == [Due(first, overdue=True)]
+    assert stores.sending.mark_due(lease, 10) == [Due(first, overdue=True, credential_id=1)]
 
 
 def test_a_mark_leaves_the_status_alone(stores):
@@ -349,6 +349,20 @@ def test_a_lease_that_was_never_taken_marks_nothing(stores):
         stores.sending.mark_due(Lease("nobody", 1, 0), 10)
 
 
+def test_at_one_turn_a_time_every_credential_has_its_own(stores):
+    """Below twenty mails a second a dispatcher marks one at a time."""
+    for name in ("shop", "erp"):
+        change(stores, "INSERT INTO credentials (name, created_at) VALUES (?, 1)", name)
+    for credential in ("local", "shop", "erp"):
+        accept(stores, *(f"{credential}{number}@example.com" for number in range(4)), credential=credential)
+    lease, behind, turns = lease_of(stores), 0, []
+    for _ in range(7):
+        (due,) = stores.sending.mark_due(lease, 1, behind)
+        behind = due.credential_id
+        turns.append(behind)
+    assert turns == [1, 2, 3, 1, 2, 3, 1]
+
+
 def test_credentials_take_turns(stores):
     change(stores, "INSERT INTO credentials (name, created_at) VALUES ('shop', 0)")
     flood = accept(stores, *(f"n{number}@example.com" for number in range(50)))
@@ -369,7 +383,7 @@ def test_credentials_take_turns(stores):
     ],
 )
 def test_taking_turns(queues, limit, taken):
-    made = [[Due(id_, overdue=False) for id_ in queue] for queue in queues]
+    made = [[Due(id_, overdue=False, credential_id=1) for id_ in queue] for queue in queues]
     assert [due.recipient_id for due in take_turns(made, limit)] == taken
 
 
@@ -428,15 +442,3 @@ def test_an_answer_for_a_recipient_that_was_erased_changes_nobody_else(stores):
     change(stores, "UPDATE recipients SET status = 'QUEUED', attempt_id = NULL")
     stores.sending.accepted(claim, "ses-1")
     assert status(stores, id_) == "QUEUED"
-
-
-def test_times_far_ahead_are_corrected_and_others_stay(stores):
-    one, two, three = (accept(stores, f"{name}@b.example")[0] for name in ("one", "two", "three"))
-    now = now_micros()
-    change(stores, "UPDATE recipients SET next_attempt_at = ?, reason = 'later' WHERE id = ?", now + 1_800_000_000, one)
-    change(stores, "UPDATE recipients SET next_attempt_at = ? WHERE id = ?", now + 1_800_000_000, two)
-    change(stores, "UPDATE recipients SET dispatched_until = ? WHERE id = ?", now + 1_800_000_000, three)
-    assert stores.sweeping.correct_times(lease_of(stores)) == 2
-    assert column(stores, one, "next_attempt_at") == now + 1_800_000_000, "a retry that waits half an hour"
-    assert column(stores, two, "next_attempt_at") < now + 60_000_000
-    assert column(stores, three, "dispatched_until") is None
