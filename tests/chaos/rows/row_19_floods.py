@@ -20,9 +20,9 @@ from tests.chaos.scenario import Run, Skipped, Tier, scenario
 from tests.support.installation import mail
 from tests.support.waiting import until
 
-_IDLE = {Tier.SHORT: 400, Tier.STANDARD: 2_000, Tier.LONG: 2_000}
-_DRIPPING = {Tier.SHORT: 40, Tier.STANDARD: 200, Tier.LONG: 200}
-_SECONDS = {Tier.SHORT: 1.0, Tier.STANDARD: 25.0, Tier.LONG: 120.0}
+_IDLE = {Tier.STANDARD: 2_000, Tier.LONG: 2_000}
+_DRIPPING = {Tier.STANDARD: 200, Tier.LONG: 200}
+_SECONDS = {Tier.STANDARD: 25.0, Tier.LONG: 120.0}
 _DESCRIPTORS = 1_024
 _MOST_WAIT = 2.0  # seconds
 _DRIP_EVERY = 10.0  # seconds
@@ -34,8 +34,8 @@ _WILD = "127.0.9.1"
 @scenario(
     "19",
     title="Floods: 2,000 idle and 200 dripping connections on a front with 1,024 descriptors, strangers and clients",
-    passes="a newcomer is greeted within 2 s and its mail is taken; the log grows by at most 1 MB a minute; no fd leaks",
-    tiers={Tier.SHORT: 7, Tier.STANDARD: 75, Tier.LONG: 260},
+    passes="a newcomer is greeted within 2 s and its mail taken; the log grows by 1 MB a minute at most; no fd leaks",
+    tiers={Tier.STANDARD: 85, Tier.LONG: 260},
 )
 def row_19(run: Run) -> None:
     _raise_own_limit(run)
@@ -85,8 +85,7 @@ def _flood(run: Run, front: FrontAlone, whose: str, sources: tuple[str, ...]) ->
     run.figure(f"{whose}: newcomers, greeted after at most (s)", f"{len(waits)}, {max(waits):.3f}")
     run.figure(f"{whose}: log (MiB in {seconds:.0f} s)", grown)
     run.check(grown <= max(1.0, seconds / 60), f"the log grows by at most 1 MiB a minute, and grew by {grown:.2f}")
-    if run.tier is not Tier.SHORT:  # a test of CI decides nothing by time
-        run.check(max(waits) <= _MOST_WAIT, f"a newcomer among {whose} is greeted within 2 s")
+    run.check(max(waits) <= _MOST_WAIT, f"a newcomer among {whose} is greeted within 2 s")
 
 
 def _deliver(front: FrontAlone, to: str) -> float:
@@ -143,7 +142,7 @@ class Flood:
 
     def _open(self) -> None:
         connection = socket.socket()
-        connection.setblocking(False)
+        connection.setblocking(False)  # noqa: FBT003  the standard library's signature
         connection.bind((self._sources[self.opened % len(self._sources)], 0))
         connection.connect_ex(("127.0.0.1", self._port))
         self._selector.register(connection, selectors.EVENT_READ, self.opened % (self._idle + self._dripping))
