@@ -9,6 +9,7 @@ from gateway.cli.errors import CommandError
 from gateway.cli.help import example
 from gateway.logs import configure_logs
 from gateway.smtp.server import ListenError, run
+from gateway.smtp.tls import CertificateError
 
 
 @click.command(epilog=example('SESGATE_LISTENERS="0.0.0.0:2525 lan" sesgate smtp'))
@@ -19,5 +20,5 @@ def command() -> None:
     with opened_stores(settings) as stores:
         try:
             run(settings, stores)
-        except ListenError as error:
+        except (ListenError, CertificateError) as error:
             raise CommandError(str(error)) from error

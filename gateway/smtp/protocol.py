@@ -545,9 +545,10 @@ class GatewaySMTP(SMTP):
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
                 ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
             )
-        except OSError as error:
+        except (OSError, asyncio.CancelledError) as error:
             log.info("smtp.tls_failed", client=self.session.client_address, reason=why_failed(error))
-            self.connection_lost(None)  # asyncio does not call it when the handshake has not ended
+            # uvloop calls it, which cancels us; asyncio does not while the handshake has not ended.
+            self.connection_lost(None)
             raise ConnectionAbortedError from error
         assert transport is not None  # noqa: S101  typeshed has it for other loops
         self._continue_on(transport)

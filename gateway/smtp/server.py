@@ -90,7 +90,8 @@ class Front:
             limits=self._limits,
             connections=self._connections,
             large_places=LargePlaces(self._limits.large_contents, self._limits.large_contents_per_client),
-            in_flight=OctetsInFlight(self._limits.octets_in_flight),
+            # Whatever the settings are, there is room for the largest message.
+            in_flight=OctetsInFlight(max(self._limits.octets_in_flight, 2 * self._settings.max_message_bytes)),
             certificates=self._certificates,
         )
         free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._inspections)
@@ -110,6 +111,10 @@ class Front:
         if warning := guard_warning(self._settings):
             log.warning("smtp.staging_guard", reason=warning)
         return addresses
+
+    @property
+    def has_certificate(self) -> bool:
+        return self._certificates is not None
 
     async def reload_certificates(self) -> None:
         """Take up the certificate's files now, changed or not."""
@@ -214,7 +219,10 @@ class Front:
 
 
 def run(settings: Settings, stores: Stores) -> None:
-    """Serve until SIGTERM or SIGINT, drain, and return. A second signal ends the draining. ListenError at the start."""
+    """Serve until SIGTERM or SIGINT, drain, and return. A second signal ends the draining.
+
+    SIGHUP reads the certificate again. ListenError or CertificateError at the start.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         identities = KnownIdentities(stores.db)
         front = Front(
@@ -229,6 +237,9 @@ async def _serve(front: Front) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, None)
     await front.start()
+    if front.has_certificate:
+        reloading: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloading.add(loop.create_task(front.reload_certificates())))
     await signals.get()
     draining = asyncio.create_task(front.drain())
     impatience = asyncio.create_task(signals.get())

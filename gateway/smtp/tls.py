@@ -134,11 +134,13 @@ def open_certificates(settings: Settings) -> Certificates | None:
     return Certificates(settings.tls_cert_file, settings.tls_key_file, (one.min_tls for one in settings.listeners))
 
 
-def why_failed(error: OSError) -> str:
+def why_failed(error: BaseException) -> str:
     """Why there was no handshake."""
     if isinstance(error, ssl.SSLError):
         return str(error.reason or "no TLS").lower().replace("_", " ")
-    return "the client did not finish in time" if isinstance(error, ConnectionAbortedError) else "the client left"
+    if isinstance(error, ConnectionAbortedError):
+        return "the client did not finish in time"
+    return "the client left" if isinstance(error, OSError) else "the handshake was not finished"
 
 
 def _expiry(cert_file: Path) -> datetime:

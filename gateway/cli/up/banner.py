@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.cli.network import reachable
 from gateway.guard import guard_warning
-from gateway.settings import HostPort, Settings
+from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp.policy import relay_warning
 
 _FROM = "app@example.com"
@@ -29,18 +29,25 @@ def banner(settings: Settings, *, sandbox: bool, own_redis: bool, missing: list[
 
 
 def _listening(settings: Settings, *, sandbox: bool, own_redis: bool) -> list[str]:
-    smtp = ", ".join(f"{listener.address} ({listener.profile})" for listener in settings.listeners)
+    smtp = ", ".join(f"{one.address} ({one.profile}, {_tls(one, settings)})" for one in settings.listeners)
     rows = [
         ("SMTP", smtp),
         ("webhook", f"{_url(settings.webhook_listen)}/sns"),
         ("metrics", f"{_url(settings.admin_listen)}/metrics"),
         ("Flower", _url(settings.flower_listen)),
         *((("simulated AWS", _url(settings.sandbox_listen)),) if sandbox else ()),
+        *((("behind proxies", ", ".join(map(str, settings.proxy_networks))),) if settings.proxy_networks else ()),
         ("data", str(settings.data_dir.absolute())),
         ("broker", "its own Redis" if own_redis else "the one in SESGATE_BROKER_URL"),
         ("workers", f"{settings.workers} with {settings.worker_threads} threads each"),
     ]
     return [f"  {name:<14} {value}" for name, value in rows]
+
+
+def _tls(listener: Listener, settings: Settings) -> str:
+    if settings.tls_cert_file is None:
+        return "no TLS"
+    return f"{'implicit TLS' if listener.implicit_tls else 'STARTTLS'}, {listener.min_tls} or later"
 
 
 def _to_try(settings: Settings) -> list[str]:

@@ -17,7 +17,7 @@ from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
 from gateway.cli.up.children import Child, child_environ, plan
 from gateway.cli.up.log import Log
-from gateway.cli.up.preflight import addresses, check_addresses, check_aws, check_stamp
+from gateway.cli.up.preflight import addresses, check_addresses, check_aws, check_certificate, check_stamp
 from gateway.cli.up.readiness import PATIENCE, probes, wait_until_ready
 from gateway.cli.up.redis import OwnRedis, own_redis
 from gateway.cli.up.supervisor import Supervisor
@@ -41,6 +41,7 @@ def command(sandbox: bool) -> None:
         check_aws(settings, os.environ)
     prepare(settings.data_dir)
     with locked(settings.data_dir):
+        check_certificate(settings)
         check_addresses(addresses(settings, sandbox=sandbox))
         with own_redis(settings, os.environ.get("PATH")) as redis:
             migrate(settings.database, stamp)

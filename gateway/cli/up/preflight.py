@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 
 from gateway.cli.errors import CommandError, UsageError
 from gateway.settings import HostPort, Settings
+from gateway.smtp.tls import CertificateError, open_certificates
 from gateway.store.db import Database
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.opening import open_database
@@ -24,6 +25,14 @@ def check_aws(settings: Settings, environ: Mapping[str, str]) -> None:
             "SESGATE_SES_CONFIGURATION_SET is not set, so SES would report nothing of what becomes of the mail;"
             " set it, or SESGATE_FEEDBACK=identity, or use --sandbox to try without AWS."
         )
+
+
+def check_certificate(settings: Settings) -> None:
+    """The front reads it again; here it is said before anything is started."""
+    try:
+        open_certificates(settings)
+    except CertificateError as error:
+        raise UsageError(str(error)) from None
 
 
 def check_stamp(settings: Settings, wanted: Stamp) -> None:

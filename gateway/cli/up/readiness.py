@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from celery.utils.nodenames import host_format
 from gateway.broker import make_app
 from gateway.cli.network import answers, reachable
 from gateway.cli.up.children import worker_node
-from gateway.settings import HostPort, Settings
+from gateway.settings import HostPort, Listener, Settings
+from gateway.smtp.policy import client_address, is_within
 
 PATIENCE = 60.0
 _EVERY = 0.3
@@ -34,7 +36,7 @@ def probes(settings: Settings, broker_url: str, *, sandbox: bool) -> tuple[Probe
     app = make_app(broker_url)
     return (
         *((_http("sandbox", settings.sandbox_listen, "/_sandbox/healthz"),) if sandbox else ()),
-        *(_smtp(f"smtp on {listener.address}", listener.address) for listener in settings.listeners),
+        *(_smtp(listener, settings) for listener in settings.listeners),
         _http("webhook", settings.webhook_listen, "/readyz"),
         _http("admin", settings.admin_listen, "/healthz"),
         Probe("flower", lambda: _accepts(settings.flower_listen)),
@@ -70,15 +72,31 @@ def _http(name: str, address: HostPort, path: str) -> Probe:
     return Probe(name, lambda: answers(address, path))
 
 
-def _smtp(name: str, address: HostPort) -> Probe:
+def _smtp(listener: Listener, settings: Settings) -> Probe:
     def check() -> bool:
-        with _connect(address) as connection, connection.makefile("rb") as replies:
+        with (
+            _connect(listener.address) as connection,
+            _as_far_as_the_banner(connection, listener, settings) as secured,
+            secured.makefile("rb") as replies,
+        ):
             greeted = replies.readline().startswith(b"220")
-            connection.sendall(b"QUIT\r\n")
+            secured.sendall(b"QUIT\r\n")
             replies.readline()
             return greeted
 
-    return Probe(name, check)
+    return Probe(f"smtp on {listener.address}", check)
+
+
+def _as_far_as_the_banner(connection: socket.socket, listener: Listener, settings: Settings) -> socket.socket:
+    if is_within(client_address(connection.getsockname()), settings.proxy_networks):
+        connection.sendall(b"PROXY UNKNOWN\r\n")
+    if not listener.implicit_tls:
+        return connection
+    # Whose certificate it is does not matter for whether it answers, and it is rarely made out to this address.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 def _accepts(address: HostPort) -> bool:

@@ -67,7 +67,7 @@ def test_a_wildcard_is_reached_on_loopback():
 
 def test_the_banner_says_where_everything_is_and_what_to_try(tmp_path):
     text = banner(Settings(data_dir=tmp_path), sandbox=True, own_redis=True, missing=[])
-    for part in ("127.0.0.1:2525 (lan)", "http://127.0.0.1:8024/sns", "http://127.0.0.1:5555", str(tmp_path)):
+    for part in ("127.0.0.1:2525 (lan, no TLS)", "http://127.0.0.1:8024/sns", "http://127.0.0.1:5555", str(tmp_path)):
         assert part in text
     assert text.count("swaks --server 127.0.0.1:2525") == 3
 
