@@ -107,12 +107,16 @@ class SqliteDatabase(Database):
     def _connection(self) -> Iterator[None]:
         """A pooled connection for the calling thread, which no fork may inherit. One that failed is not used again."""
         with self._guard.using():
+            self.peewee.connect()
             try:
-                with self.peewee.connection_context():
-                    yield
+                yield
             except (peewee.PeeweeException, sqlite3.Error):
-                self._discard(self.peewee.close_idle)  # it is one of those now
+                # Before it is back in the pool, where another thread would take it and sync what was not synced.
+                self._discard(self.peewee.manual_close)
                 raise
+            finally:
+                if not self.peewee.is_closed():
+                    self.peewee.close()
 
     @contextmanager
     def _write_transaction(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import peewee
 import pytest
 
 from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreUnavailableError
@@ -186,3 +187,18 @@ def test_both_are_unavailable_to_whoever_asks_no_further():
 
 def test_nothing_is_written_to_temporary_files(stores):
     assert rows(stores, "PRAGMA temp_store") == [(2,)]
+
+
+def test_a_connection_that_failed_is_closed_before_another_thread_could_take_it(stores, monkeypatch):
+    still_ours = []
+    discard = stores.db._discard
+
+    def recorded(close):
+        still_ours.append(not stores.db.peewee.is_closed())
+        discard(close)
+
+    monkeypatch.setattr(stores.db, "_discard", recorded)
+    with pytest.raises(peewee.OperationalError), stores.db._connection():
+        raise peewee.OperationalError("disk I/O error")
+    assert still_ours == [True]
+    assert stores.db.peewee.is_closed()
