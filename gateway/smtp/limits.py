@@ -28,7 +28,7 @@ class Limits:
     session: float = 7200.0  # of any kind; ended between two transactions
     data_octets_per_second: int = 500  # on average, after the first `idle` seconds
     large_octets_per_second: int = 8 * 1024
-    octets_in_flight: int = 160 * 1024 * 1024  # received and not yet answered, over all sessions
+    octets_in_flight: int = 128 * 1024 * 1024  # received and not yet answered, over all sessions
     large_octets: int = 512 * 1024  # content above this waits for one of the places below
     large_contents: int = 3  # contents of the largest size in memory at once
     large_contents_per_client: int = 2  # one slow client never keeps out the large mail of all others

@@ -63,9 +63,9 @@ def base64(text: str) -> bytes:
     return b64encode(text.encode())
 
 
-def from_afar(front: RunningFront, address: str = "192.0.2.7") -> Client:
+def from_afar(front: RunningFront, address: str = "192.0.2.7", *, port: int | None = None) -> Client:
     """A greeted client at another address, as a proxy tells it; the front must take headers from the loopback."""
-    client = Client(front.port)
+    client = Client(port or front.port)
     client.send(f"PROXY TCP4 {address} 192.0.2.1 4711 25\r\n".encode())
     assert client.reply().startswith("220 ")
     return client

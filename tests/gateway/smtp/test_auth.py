@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import smtplib
 from base64 import b64encode
+from ipaddress import ip_network
 
 import pytest
 
@@ -273,3 +274,42 @@ def test_an_authenticated_session_has_a_place_among_those_that_may_send(tmp_path
         for client in (first, second):
             assert client.mail(MESSAGE).startswith("250 ")
             client.close()
+
+
+class TestOverTls:
+    @pytest.fixture
+    def front(self, tmp_path, credentials):
+        credentials.credentials = (
+            *credentials.credentials[:2],
+            local(networks=(*LOOPBACK, ip_network("192.0.2.0/24"))),
+        )
+        settings = {"proxy_networks": LOOPBACK, "profiles": ("lan", "modern")}
+        with running_front(tmp_path, credentials=credentials, **settings) as running:
+            yield running
+
+    def test_a_client_from_elsewhere_may_authenticate(self, front):
+        with from_afar(front) as client:
+            client.say(b"EHLO c")
+            client.start_tls()
+            assert "\n250-AUTH PLAIN LOGIN\n" in client.say(b"EHLO c")
+            assert client.say(b"AUTH PLAIN " + plain()) == replies.AUTHENTICATED
+            assert client.mail(MESSAGE).startswith("250 ")
+        origin = front.messages.envelopes[0].origin
+        assert (origin.credential, origin.protocol, origin.client_address) == ("shop", "ESMTPSA", "192.0.2.7")
+
+    def test_a_network_is_no_credential_where_auth_is_required(self, front):
+        with from_afar(front, port=front.ports[1]) as client:
+            client.say(b"EHLO c")
+            client.start_tls()
+            client.say(b"EHLO c")
+            assert client.say(b"MAIL FROM:<a@example.org>") == replies.AUTH_REQUIRED
+            assert client.say(b"AUTH PLAIN " + plain()) == replies.AUTHENTICATED
+            assert client.mail(MESSAGE).startswith("250 ")
+
+    def test_what_was_said_in_the_clear_is_forgotten(self, front):
+        """RFC 3207 section 4.2; a proxy in between may have said it."""
+        with from_afar(front, "127.0.0.1") as client:
+            client.say(b"EHLO c")
+            assert client.say(b"AUTH PLAIN " + plain()) == replies.AUTHENTICATED
+            client.start_tls()
+            assert "\n250-AUTH PLAIN LOGIN\n" in client.say(b"EHLO c")

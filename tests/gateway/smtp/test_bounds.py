@@ -216,18 +216,23 @@ def test_a_session_ends_some_day(tmp_path):
 
 
 def test_octets_in_flight_are_bounded_over_all_sessions(tmp_path):
-    limits = Limits(octets_in_flight=400_000)
+    limits = Limits(octets_in_flight=0)  # then there is room for two of the largest messages
     content = MESSAGE + (b"y" * 70 + b"\r\n") * 4_000
-    with running_front(tmp_path, limits=limits) as front, front.connect() as first, front.connect() as second:
+    with running_front(tmp_path, limits=limits, max_message_bytes=300_000) as front:
+        first, second, third = (front.connect() for _ in range(3))
         front.messages.hold = True
-        first.begin()
-        first.send(content + b".\r\n")
-        until(lambda: front.messages.held)
-        assert second.mail(content) == replies.TOO_MUCH_IN_FLIGHT
+        for number, client in enumerate((first, second), 1):
+            client.begin()
+            client.send(content + b".\r\n")
+            until(lambda number=number: len(front.messages.held) == number)
+        assert third.mail(content) == replies.TOO_MUCH_IN_FLIGHT
         front.messages.hold = False
         front.messages.commit_held()
-        assert first.reply().startswith("250 ")
-        assert second.mail(content).startswith("250 ")
+        for client in (first, second):
+            assert client.reply().startswith("250 ")
+        assert third.mail(content).startswith("250 ")
+        for client in (first, second, third):
+            client.close()
 
 
 @pytest.mark.parametrize(
