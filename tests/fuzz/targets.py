@@ -23,6 +23,7 @@ from gateway.addresses import (
 )
 from gateway.content import ContentError, Inspected, Trace, inspect, prepare
 from gateway.senders import SenderRewrite
+from gateway.smtp import auth, proxy
 from gateway.smtp.commands import is_foreign, parse_mail, parse_rcpt
 from gateway.smtp.data import OversizeError, read_content
 from gateway.smtp.replies import RefusedError
@@ -168,6 +169,47 @@ def _check_prepared(inspected: Inspected, prepared: bytes) -> None:
     assert inspected.content.endswith(body)
 
 
+class _Octets:
+    """A connection that gives what it has, and then ends."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.position = 0
+
+    async def read_exactly(self, octets: int) -> bytes:
+        read = self._data[self.position : self.position + octets]
+        self.position += octets
+        if len(read) < octets:
+            raise ConnectionResetError
+        return read
+
+
+def proxy_header(data: bytes) -> None:
+    """A PROXY header: read off a connection, it is the same as parsed whole, and nothing behind it is read."""
+    octets = _Octets(data)
+    try:
+        client = _run(proxy.read_header(octets.read_exactly))
+    except (proxy.ProxyError, ConnectionResetError):
+        return
+    header = data[: octets.position]
+    assert client == (proxy.parse_v2 if header.startswith(proxy.SIGNATURE) else proxy.parse_v1)(header)
+    assert client is None or str(client).isascii()
+
+
+def login(data: bytes) -> None:
+    """The dialogue of AUTH, a line each."""
+    first, *lines = data.decode("latin-1").split("\n")
+    waiting = iter(lines)
+
+    async def ask(_challenge: str) -> str:
+        return next(waiting, "*")
+
+    with suppress(RefusedError):
+        claim = _run(auth.converse(*auth.parse_auth(first), ask))
+        assert "password" not in repr(claim)
+        claim.name.encode()
+
+
 def sns(data: bytes) -> None:
     """A body posted by a stranger: nobody has the key, so nothing may be believed."""
     verifier = Verifier(
@@ -228,6 +270,10 @@ TARGETS = {
         content,
         (b"From: ", b"Bcc: ", b"Received: by gw (sesgate) x", b"Subject: =?utf-8?q?", b"\r\n ", *_LINES, *_ADDRESSES),
     ),
+    "proxy": Target(
+        proxy_header, (proxy.SIGNATURE, b"PROXY TCP4 ", b"PROXY TCP6 ", b"UNKNOWN", b"\x21\x11\x00\x0c", b"::1")
+    ),
+    "login": Target(login, (b"PLAIN ", b"LOGIN ", b"=", b"*", b"\n", b"AGEAYg==", b"VXNlcg==")),
     "sns": Target(sns, _JSON),
     "topic": Target(topic, (b"arn:", b"aws", b"aws-cn", b"aws-us-gov", b":sns:", b"us-east-1", b"000000000000")),
     "event": Target(event, (b'"eventType"', b'"Bounce"', b'"mail"', b'"messageId"', b'"timestamp"', *_JSON)),

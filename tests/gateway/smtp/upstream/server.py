@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from concurrent.futures import Executor, Future
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,30 @@ from typing import Any
 from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 from aiosmtpd.smtp import Envelope as SMTPEnvelope
 
+from gateway.credentials import Credential, Secret, digest_of
+from gateway.settings import HostPort, Listener
 from gateway.smtp.admission import Admission, OnlyLocal
 from gateway.smtp.auth import Authenticator
 from gateway.smtp.backoff import BackOff
+from gateway.smtp.connection import FrontState
 from gateway.smtp.connections import Connections
 from gateway.smtp.data import LargePlaces, OctetsInFlight
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.handler import Handler, HandlerOptions
 from gateway.smtp.limits import Limits
-from gateway.smtp.protocol import FrontState, GatewaySMTP
+from gateway.smtp.protocol import GatewaySMTP
 from gateway.smtp.session import Session, Transaction
 from tests.gateway.smtp.running import MessageDouble, SuppressionDouble
 
 _EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+_ADDRESS = HostPort("127.0.0.1", 8025)
+# Who aiosmtpd's tests say they are.
+_GOOD = Credential(
+    name="goodlogin",
+    application="aiosmtpd's tests",
+    secrets=(Secret(1, digest_of("goodpasswd"), datetime(2026, 1, 1, tzinfo=UTC), None, None),),
+)
 
 
 class _Inline(Executor):
@@ -42,7 +55,7 @@ class Hooked(Handler):
     What content must be is no affair of the protocol: aiosmtpd's mails mostly have no From, and would all be refused.
     """
 
-    def __init__(self, hooks: Any, max_message_bytes: int) -> None:
+    def __init__(self, hooks: Any, max_message_bytes: int, *, requires_auth: bool) -> None:
         aside = _Inline()
         options = HandlerOptions(
             max_message_bytes=max_message_bytes,
@@ -50,6 +63,7 @@ class Hooked(Handler):
             suppressed_recipients="drop",
             refuse_bare_lf=False,
             patience=5.0,
+            requires_auth=requires_auth,
         )
         room = FreeSpace(Path("/"), 0, aside)
         super().__init__(options, MessageDouble(), SuppressionDouble(), room, aside, aside)
@@ -66,8 +80,21 @@ class Hooked(Handler):
         return str(await hook(None, session, envelope))
 
 
+class _OneContext:
+    """In the place of certificates that are read from files."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def context(self, _listener: Listener) -> ssl.SSLContext:
+        return self._context
+
+
 class UpstreamSMTP(GatewaySMTP):
-    """Takes what aiosmtpd's tests hand to a constructor. What we have no counterpart of is left out of account."""
+    """Takes what aiosmtpd's tests hand to a constructor. What we have no counterpart of is left out of account.
+
+    The listener is that of a lan, or a modern one where TLS is required.
+    """
 
     def __init__(
         self,
@@ -77,12 +104,18 @@ class UpstreamSMTP(GatewaySMTP):
         hostname: str = "localhost",
         timeout: float = 300.0,
         loop: asyncio.AbstractEventLoop | None = None,
+        tls_context: ssl.SSLContext | None = None,
+        require_starttls: bool = False,
+        auth_required: bool = False,
         **_: Any,
     ) -> None:
-        limits = Limits(idle=timeout, linger=0.1)
+        limits = Limits(idle=timeout, stranger_idle=timeout, linger=0.1)
+        loop = loop or asyncio.get_event_loop()
         admission = Admission(OnlyLocal(_EVERYBODY))
         admission.learn(OnlyLocal(_EVERYBODY).all(), math.inf)
         max_message_bytes = data_size_limit or DATA_SIZE_DEFAULT
+        admission = Admission(OnlyLocal(_EVERYBODY))
+        admission.learn((*OnlyLocal(_EVERYBODY).all(), _GOOD), math.inf)
         state = FrontState(
             hostname=hostname,
             max_message_bytes=max_message_bytes,
@@ -92,5 +125,13 @@ class UpstreamSMTP(GatewaySMTP):
             connections=Connections(limits),
             large_places=LargePlaces(limits.large_contents, limits.large_contents_per_client),
             in_flight=OctetsInFlight(limits.octets_in_flight),
+            certificates=None if tls_context is None else _OneContext(tls_context),  # type: ignore[arg-type]  # a double
         )
-        super().__init__(Hooked(handler, max_message_bytes), state, loop or asyncio.get_event_loop())
+        hooked = Hooked(handler, max_message_bytes, requires_auth=auth_required)
+        super().__init__(hooked, state, loop, Listener(_ADDRESS, "modern" if require_starttls else "lan"))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ours are received by `gateway.smtp.reception`, which takes their place first."""
+        if self.session is None:
+            self.arrive(transport.get_extra_info("peername"))
+        super().connection_made(transport)
