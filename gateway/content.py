@@ -17,6 +17,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from gateway.header_encoding import MAX_LINE, decode_raw, encode_field
+from gateway.refolding import refold
 from gateway.senders import (
     LONGEST_FIELD,
     SENDER_FIELDS,
@@ -100,9 +101,11 @@ class Trace:
     protocol: str
 
 
-def inspect(content: bytes, *, refuse_bare_lf: bool) -> Inspected:
+def inspect(content: bytes, *, refuse_bare_lf: bool, refold_header: bool = False) -> Inspected:
     """Check received content (RFC 5321 section 2.3.8, RFC 5322 sections 2.1.1 and 3.6); ContentError refuses it."""
     content = _with_crlf_only(content, refuse_bare_lf=refuse_bare_lf)
+    if refold_header:
+        content = refold(content, MAX_LINE)
     _check_line_lengths(content)
     fields = _inspected_fields(content)
     received = fields.get(b"received", [])

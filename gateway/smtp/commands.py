@@ -10,6 +10,12 @@ from gateway.smtp.replies import RefusedError
 _PATH = r""":[ ]*<([^<>"]*+(?:"(?:[^"\\]|\\.)*+"[^<>"]*+)*+)>(?:[ ]+(.*))?"""
 _FROM = re.compile("FROM" + _PATH, re.IGNORECASE)
 _TO = re.compile("TO" + _PATH, re.IGNORECASE)
+# What programs say that are older than RFC 5321: a bracket missing, or both, or blanks in them and before the colon.
+_LOOSE = re.compile(r"""(FROM|TO)[ ]*:[ ]*(?:<[ ]*([^<>" ]*)|([^<>" ]+))[ ]*>?((?:[ ]+.*)?)""", re.IGNORECASE)
+_DOMAIN_BEYOND_ASCII = re.compile(r"@([^\s<>@]*[^\x00-\x7f][^\s<>@]*)")
+_HOST = re.compile(r"[A-Za-z0-9.-]+")
+# IDNA 2003, which Python has, makes another name of these than IDNA 2008 and the registries do.
+_AMBIGUOUS_IN_IDNA = frozenset("\u00df\u03c2\u200c\u200d")
 
 # Sent by vCenter, sendmail, Exchange and others whether they are offered or not (RFC 4954, RFC 3461). What they ask
 # for has no counterpart at SES, and refusing them would refuse the mail.
@@ -49,6 +55,36 @@ def parse_rcpt(argument: str) -> str:
     if match[2]:
         _parameters(match[2], _RCPT_PARAMETERS)
     return match[1]
+
+
+def tightened(argument: str) -> str:
+    """The argument of an antique client as RFC 5321 spells it; what is not understood stays as it is."""
+    match = _LOOSE.fullmatch(argument)
+    return argument if match is None else f"{match[1]}:<{match[2] or match[3] or ''}>{match[4]}"
+
+
+def in_ascii(line: bytes) -> str:
+    """A command with an address, its domain in A-labels (RFC 5890). RefusedError where the local part is beyond ASCII:
+    SES does not send to it; and where the domain is no name, or one that is spelled in two ways.
+    """
+    try:
+        text = _DOMAIN_BEYOND_ASCII.sub(lambda match: "@" + _a_label(match[1]), line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise RefusedError(replies.NON_ASCII_ADDRESS, is_error=False) from None
+    if not text.isascii():
+        raise RefusedError(replies.NON_ASCII_ADDRESS, is_error=False)
+    return text
+
+
+def _a_label(domain: str) -> str:
+    """What is compatible with ASCII becomes ASCII in it, a full-width bracket too: only letters may come of it."""
+    try:
+        label = domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        label = ""
+    if not _HOST.fullmatch(label) or not _AMBIGUOUS_IN_IDNA.isdisjoint(domain):
+        raise RefusedError(replies.NON_ASCII_DOMAIN, is_error=False)
+    return label
 
 
 def _parameters(text: str, known: frozenset[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal, Protocol
 
 from gateway.addresses import AddressError, Mailbox, parse_forward_path, parse_mailbox
@@ -64,6 +65,7 @@ class HandlerOptions:
     refuse_bare_lf: bool
     patience: float
     requires_auth: bool = False
+    refold_header: bool = False
 
 
 class Handler:
@@ -196,11 +198,11 @@ class Handler:
             raise RefusedError(refusal, is_error=False)
 
     async def _inspect(self, content: bytes) -> Inspected:
-        refuse_bare_lf = self._options.refuse_bare_lf
+        options = self._options
+        look = partial(inspect, refuse_bare_lf=options.refuse_bare_lf, refold_header=options.refold_header)
         if len(content) <= _INSPECT_ASIDE:
-            return inspect(content, refuse_bare_lf=refuse_bare_lf)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._inspections, lambda: inspect(content, refuse_bare_lf=refuse_bare_lf))
+            return look(content)
+        return await asyncio.get_running_loop().run_in_executor(self._inspections, look, content)
 
     async def _commit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> str:
         """Wait for the store, but no longer than the client's patience unless the commit has begun.

@@ -1,8 +1,8 @@
 """The SMTP protocol of the front: aiosmtpd's, made strict, bounded and fast.
 
-Kept of aiosmtpd are the life of a connection, its sessions and envelopes. Commands are read, checked and answered here:
-aiosmtpd 1.4.6 takes control characters and bare LF, counts only unknown verbs as errors, reads content line by line
-without a bound, and tells a client the text of our exceptions with a permanent code.
+Commands are read, checked and answered here: aiosmtpd 1.4.6 takes control characters and bare LF, counts only unknown
+verbs as errors, reads content line by line without a bound, and tells a client the text of our exceptions with a
+permanent code.
 """
 
 # ruff: noqa: N802  the names of the commands are aiosmtpd's
@@ -11,35 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import cast
 
-from aiosmtpd.smtp import SMTP
-
-from gateway.credentials import Credential
 from gateway.logs import get_logger
-from gateway.settings import HostPort, Listener
 from gateway.smtp import auth, commands, policy, proxy, replies
-from gateway.smtp.admission import Admission
-from gateway.smtp.connections import Connections
+from gateway.smtp.connection import ClientConnection, line_of
 from gateway.smtp.data import (
-    BLOCK,
-    BlockReader,
     LargePlace,
-    LargePlaces,
-    OctetsInFlight,
     OversizeError,
     Share,
     read_content,
 )
-from gateway.smtp.handler import Handler
-from gateway.smtp.limits import Limits
 from gateway.smtp.replies import CloseError, RefusedError
-from gateway.smtp.session import Session, Transaction
-from gateway.smtp.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Certificates, why_failed
 
 log = get_logger(__name__)
 
@@ -49,207 +32,12 @@ _JUNK = frozenset(("HELO", "EHLO", "NOOP", "RSET", "VRFY", "HELP", "STARTTLS"))
 _WITH_ADDRESS = frozenset(("MAIL", "RCPT"))
 
 
-@dataclass(frozen=True, slots=True)
-class FrontState:
-    """What all connections share."""
-
-    hostname: str
-    max_message_bytes: int
-    admission: Admission
-    authenticator: auth.Authenticator
-    limits: Limits
-    connections: Connections
-    large_places: LargePlaces
-    in_flight: OctetsInFlight
-    certificates: Certificates | None = None
-
-
-class _NoHooks:
-    """Stands for the handler in aiosmtpd's constructor, which looks through all names of it at each connection."""
-
-    def __dir__(self) -> list[str]:
-        return []
-
-
-_NO_HOOKS = _NoHooks()
-_LAN = Listener(HostPort("127.0.0.1", 2525))
-
-
-class GatewaySMTP(SMTP):
-    """One connection."""
-
-    line_length_limit = (
-        BLOCK  # what aiosmtpd makes the buffer of its reader; lines are measured where content is inspected
-    )
-
-    _reader: BlockReader
-    session: Session
-    envelope: Transaction
-
-    def __init__(
-        self, handler: Handler, front: FrontState, loop: asyncio.AbstractEventLoop, listener: Listener = _LAN
-    ) -> None:
-        super().__init__(_NO_HOOKS, hostname=front.hostname, timeout=front.limits.idle, loop=loop)
-        reader = BlockReader(limit=BLOCK, loop=loop)
-        asyncio.StreamReaderProtocol.__init__(self, reader, client_connected_cb=self._cb_client_connected, loop=loop)
-        self._handler = handler
-        self._front = front
-        self._listener = listener
-        self._limits = front.limits
-        self._client = policy.client_address(None)
-        self._client_key = ""
-        self._idle = front.limits.idle
-        self._departed = False
-        self._wire: asyncio.Transport | None = None
-        self._is_greeted = False
-        self._makes_room = False
-        self._awaits_command = False
-        self._draining = False
-        self._replied_at = 0.0
-        self._owes_answer = False
-        self._errors = 0
-        self._junk = 0
-        self._deadline = 0.0
-        self._last_message_at = self._connected_at = loop.time()
-        self._set_rset_state()
+class GatewaySMTP(ClientConnection):
+    """One connection and its commands."""
 
     def __dir__(self) -> list[str]:
         """Only our commands: aiosmtpd's constructor looks them up among all that is here, once a connection."""
         return [f"smtp_{verb}" for verb in _VERBS]
-
-    def arrive(self, peer: object) -> bool:
-        """Take a place for the client at this address of a socket; None if a proxy does not know it.
-
-        False when there is no place. It comes before `connection_made`, which may have to wait for a handshake.
-        """
-        self._client = policy.client_address(peer)
-        self._client_key = policy.client_key(self._client)
-        return self._take_place(is_trusted=self._credential_of_network() is not None)
-
-    def _take_place(self, *, is_trusted: bool) -> bool:
-        self._idle = self._limits.idle if is_trusted else self._limits.stranger_idle
-        # Not counted are the applications of this machine, and those of whom a proxy does not know who they are.
-        is_counted = self._client is not None and not self._client.is_loopback
-        return self._front.connections.enter(self, self._client_key, is_trusted=is_trusted, is_counted=is_counted)
-
-    def _credential_of_network(self) -> Credential | None:
-        return None if self._handler.requires_auth else self._front.admission.of_address(self._client)
-
-    def depart(self) -> None:
-        """Give the place back."""
-        self._departed = True
-        self._front.connections.leave(self)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; `arrive` has given the client its place."""
-        self._wire = cast("asyncio.Transport", transport)  # uvloop's are not instances of it
-        super().connection_made(transport)
-        self.session.ssl = transport.get_extra_info("ssl_object")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self._departed:
-            self.depart()
-            super().connection_lost(error)
-
-    def eof_received(self) -> bool | None:
-        """A client that said all it has to say may still read: what it sent is carried out, and answered."""
-        asyncio.StreamReaderProtocol.eof_received(self)
-        return not self.session.tls  # TLS closes both directions
-
-    def _create_session(self) -> Session:
-        return Session(self.loop, self._client, self._credential_of_network())
-
-    def _set_rset_state(self) -> None:
-        self.envelope = Transaction()
-
-    # Ends and time limits. One timer a connection is moved on when it fires, not at each command.
-
-    @property
-    def in_transaction(self) -> bool:
-        return self.envelope.is_open
-
-    @property
-    def owes_answer(self) -> bool:
-        return self._owes_answer
-
-    @property
-    def idle_since(self) -> float | None:
-        if not self._is_greeted:
-            is_in_handshake = self._wire is None and self._listener.implicit_tls
-            return None if is_in_handshake else self._connected_at
-        if not self._awaits_command or self.in_transaction or self._writer.is_closing():
-            return None
-        # As when draining: who has just been answered may be about to say QUIT.
-        has_answer = self.session.messages > 0 and self.loop.time() < self._replied_at + self._limits.farewell
-        return None if has_answer else self._replied_at
-
-    def make_room(self) -> None:
-        self._makes_room = True
-        if self._is_greeted:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        self._say_and_close(replies.MAKING_ROOM)
-        self.loop.call_later(self._limits.linger, self.abort)  # a client that does not read would keep it open
-
-    def drain(self) -> None:
-        self._draining = True
-        self._end_when_idle()
-
-    def _end_when_idle(self) -> None:
-        """Close an idle session while draining, but leave who has just been answered the time to say QUIT.
-
-        To a client that reads 421 as the reply to its QUIT, the message that was accepted before looks like a failure.
-        """
-        if not self._awaits_command or self.in_transaction or self._writer.is_closing():
-            return
-        farewell_at = self._replied_at + self._limits.farewell
-        if self.loop.time() < farewell_at:
-            self.loop.call_at(farewell_at, self._end_when_idle)
-        else:
-            self._say_and_close(replies.SHUTTING_DOWN)
-
-    def end(self) -> None:
-        """Say so to a client that would read it now: it sends a command and waits, and is not amid its content."""
-        if self._awaits_command and not self._writer.is_closing():
-            self._say_and_close(replies.SHUTTING_DOWN)
-        else:
-            self.abort()
-
-    def abort(self) -> None:
-        if self._wire is None:
-            self.depart()  # it has not come as far as a connection
-        else:
-            self._wire.abort()
-
-    def _say_and_close(self, reply: str) -> None:
-        self._writer.write(_line(reply))
-        self._writer.close()
-
-    def _reset_timeout(self, duration: float | None = None) -> None:
-        self._deadline = self.loop.time() + (duration or self._idle)
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-
-    def _timeout_cb(self) -> None:
-        now = self.loop.time()
-        if now < self._deadline:
-            self._timeout_handle = self.loop.call_at(min(self._deadline, now + self._idle), self._timeout_cb)
-            return
-        if not self._writer.is_closing():
-            log.info("smtp.timeout", client=self.session.client_address)
-            self._say_and_close(replies.IDLE_TOO_LONG)
-        if self._wire is not None and self._wire.get_write_buffer_size():
-            self._wire.abort()  # a client that does not read would keep a connection that is only closed
-
-    # Commands
-
-    async def push(self, status: str | bytes) -> None:
-        """Send a reply; ConnectionError when the client is gone."""
-        self._writer.write(_line(status) if isinstance(status, str) else status + b"\r\n")
-        self._replied_at = self.loop.time()
-        self._owes_answer = False
-        await self._writer.drain()
 
     async def handle_exception(self, error: Exception) -> str:
         """What the client is told of our own failure: to try again, and nothing else."""
@@ -297,21 +85,6 @@ class GatewaySMTP(SMTP):
             raise CloseError(replies.SHUTTING_DOWN)
         return line
 
-    async def _read_line(self) -> bytes | None:
-        if self._writer.is_closing():
-            return None
-        self._awaits_command = True
-        if self._draining:
-            self._end_when_idle()
-        try:
-            return await self._reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError:
-            return None
-        except asyncio.LimitOverrunError:
-            raise CloseError(replies.COMMAND_TOO_LONG) from None
-        finally:
-            self._awaits_command = False
-
     async def _execute(self, line: bytes) -> None:
         if self.loop.time() - self._last_message_at > self._limits.session_without_message:
             raise CloseError(replies.SESSION_TOO_LONG)
@@ -340,17 +113,19 @@ class GatewaySMTP(SMTP):
     def _parsed(self, line: bytes) -> tuple[str, str]:
         """The verb in capitals, and its argument; only printable ASCII gets further than this."""
         text = line.decode("latin-1")
-        verb, _, argument = text.rstrip("\r\n").partition(" ")
-        verb = verb.upper()
+        verb = text.rstrip("\r\n").partition(" ")[0].upper()
         if len(line) > self._limits.command_octets:
             raise RefusedError(replies.COMMAND_TOO_LONG)
         if not line.endswith(b"\r\n"):
             raise RefusedError(replies.COMMAND_WITHOUT_CRLF)
         if not text.isascii() and verb in _WITH_ADDRESS:
-            raise RefusedError(replies.NON_ASCII_ADDRESS, is_error=False)
+            text = commands.in_ascii(line)
         if not (text.isascii() and text[:-2].isprintable()):
             raise RefusedError(replies.COMMAND_NOT_ASCII)
-        return verb, argument.strip(" ")
+        argument = text[:-2].partition(" ")[2].strip(" ")
+        if self._listener.profile == "antique" and verb in _WITH_ADDRESS:
+            argument = commands.tightened(argument)
+        return verb, argument
 
     async def _refuse(self, refusal: RefusedError) -> None:
         if refusal.is_error:
@@ -367,19 +142,6 @@ class GatewaySMTP(SMTP):
         self._junk += 1
         if self._junk > self._limits.junk_commands:
             self._count_error()
-
-    async def _close(self, reply: str) -> None:
-        """Say the last reply, and read on for a moment: closing at once would take the reply away from a client that
-        is still sending.
-        """
-        self._writer.write(_line(reply))
-        self._deadline = math.inf
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.linger):
-                if self._writer.can_write_eof():
-                    self._writer.write_eof()
-                while await self._reader.read(BLOCK):
-                    pass
 
     async def smtp_HELO(self, hostname: str) -> None:
         self._greeted_by(hostname, extended=False)
@@ -528,40 +290,8 @@ class GatewaySMTP(SMTP):
         if self._reader.has_input():
             log.warning("smtp.starttls_injection", client=self.session.client_address)
             raise CloseError(replies.SPOKE_BEFORE_TLS)
-        self._writer.write(_line(replies.START_TLS))
+        self._writer.write(line_of(replies.START_TLS))
         await self._start_tls(certificates.context(self._listener))
-
-    async def _start_tls(self, context: ssl.SSLContext) -> None:
-        """Nothing may be awaited between the reply and `start_tls`: it keeps whatever comes from us.
-
-        ConnectionAbortedError when there is no handshake. The session begins anew behind it (RFC 3207 section 4.2).
-        """
-        try:
-            transport = await self.loop.start_tls(
-                self._writer.transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
-            )
-        except (OSError, asyncio.CancelledError) as error:
-            log.info("smtp.tls_failed", client=self.session.client_address, reason=why_failed(error))
-            # uvloop calls it, which cancels us; asyncio does not while the handshake has not ended.
-            self.connection_lost(None)
-            raise ConnectionAbortedError from error
-        assert transport is not None  # noqa: S101  typeshed has it for other loops
-        self._continue_on(transport)
-
-    def _continue_on(self, transport: asyncio.Transport) -> None:
-        self._clear_writer = self._writer  # from Python 3.13 a writer that nobody keeps closes its transport
-        self._writer = asyncio.StreamWriter(transport, self, self._reader, self.loop)
-        self._reader.continue_on(transport)
-        self._wire = self.transport = transport
-        self._set_rset_state()
-        peer, self.session = self.session.peer, self._create_session()
-        self.session.peer = peer
-        self.session.ssl = transport.get_extra_info("ssl_object")
 
     async def smtp_RSET(self, _arg: str) -> None:
         self._set_rset_state()
@@ -583,7 +313,3 @@ class GatewaySMTP(SMTP):
     def _need_helo(self) -> None:
         if not self.session.host_name:
             raise RefusedError(replies.HELO_FIRST)
-
-
-def _line(reply: str) -> bytes:
-    return reply.encode("ascii", "replace") + b"\r\n"

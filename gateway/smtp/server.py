@@ -20,13 +20,14 @@ from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp.admission import Admission, CredentialSource, OnlyLocal
 from gateway.smtp.auth import Authenticator
 from gateway.smtp.backoff import BackOff
+from gateway.smtp.connection import FrontState
 from gateway.smtp.connections import Connections
 from gateway.smtp.data import LargePlaces, OctetsInFlight
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, SuppressionStore
 from gateway.smtp.limits import Limits, within_descriptors
 from gateway.smtp.policy import relay_warning
-from gateway.smtp.protocol import FrontState, GatewaySMTP
+from gateway.smtp.protocol import GatewaySMTP
 from gateway.smtp.reception import Reception
 from gateway.smtp.senders import IdentitySource, SenderCheck
 from gateway.smtp.tls import Certificates, open_certificates
@@ -213,6 +214,7 @@ class Front:
             max_recipients=self._limits.recipients,
             suppressed_recipients=self._settings.suppressed_recipients,
             refuse_bare_lf=listener.profile == "modern",
+            refold_header=listener.profile == "antique",
             requires_auth=listener.requires_auth,
             patience=self._settings.gate_timeout.total_seconds(),
         )

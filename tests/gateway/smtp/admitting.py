@@ -76,3 +76,13 @@ def authenticated(front: RunningFront, name: str = "shop", password: str = SECRE
     assert client.say(b"EHLO c").startswith("250-")
     assert client.say(b"AUTH PLAIN " + plain(name, password)).startswith("235 ")
     return client
+
+
+def admitted(front: RunningFront, listener: int = 0) -> Client:
+    """A client that may send through a listener, whatever its profile wants of it; `shop` must be a credential."""
+    client = front.connect(listener)
+    assert front.front is not None
+    if front.front._settings.listeners[listener].requires_auth:
+        client.say(b"EHLO c")
+        assert client.say(b"AUTH PLAIN " + plain()).startswith("235 ")
+    return client

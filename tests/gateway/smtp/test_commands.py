@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.smtp import replies
-from gateway.smtp.commands import is_foreign, parse_mail, parse_rcpt
+from gateway.smtp.commands import in_ascii, is_foreign, parse_mail, parse_rcpt, tightened
 from gateway.smtp.replies import RefusedError
 
 
@@ -62,6 +62,65 @@ def test_rcpt_tolerates_the_parameters_of_dsn():
 def test_rcpt_is_refused_with_the_reason(argument, reply):
     with pytest.raises(RefusedError) as refused:
         parse_rcpt(argument)
+    assert refused.value.reply == reply
+
+
+@pytest.mark.parametrize(
+    ("argument", "path"),
+    [
+        ("FROM:<a@b.test>", "a@b.test"),
+        ("FROM:a@b.test", "a@b.test"),
+        ("FROM: a@b.test SIZE=12", "a@b.test"),
+        ("from : <a@b.test>", "a@b.test"),
+        ("FROM:< a@b.test > SIZE=12", "a@b.test"),
+        ("FROM:<a@b.test", "a@b.test"),
+        ("FROM:<a@b.test SIZE=12", "a@b.test"),
+        ("FROM:a@b.test>", "a@b.test"),
+        ("FROM:<>", ""),
+        ("FROM: < >", ""),
+        ('FROM:<"a> b"@b.test>', '"a> b"@b.test'),
+    ],
+)
+def test_antique_syntax_is_tightened(argument, path):
+    assert parse_mail(tightened(argument)) == (path, 12 if "SIZE" in argument else None)
+
+
+@pytest.mark.parametrize(
+    "argument", ["", "FROM", "FROM:", "FROM:<a@b.test>SIZE=1", 'FROM:"a b"@c.test', "FROM:<a b@c>"]
+)
+def test_what_is_not_understood_stays_refused(argument):
+    with pytest.raises(RefusedError):
+        parse_mail(tightened(argument))
+
+
+@pytest.mark.parametrize(
+    ("path", "in_labels"),
+    [
+        ("a@bücher.example", "a@xn--bcher-kva.example"),
+        ("a@BÜCHER.example", "a@xn--bcher-kva.example"),
+        ("a@例え.テスト", "a@xn--r8jz45g.xn--zckzah"),
+        ("a@b.example", "a@b.example"),
+    ],
+)
+def test_domains_become_a_labels(path, in_labels):
+    assert in_ascii(f"RCPT TO:<{path}> NOTIFY=NEVER\r\n".encode()) == f"RCPT TO:<{in_labels}> NOTIFY=NEVER\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        ("RCPT TO:<jörg@b.test>".encode(), replies.NON_ASCII_ADDRESS),
+        ("RCPT TO:<jörg@bücher.example>".encode(), replies.NON_ASCII_ADDRESS),
+        ("RCPT TO:<jörg@b.test>".encode("latin-1"), replies.NON_ASCII_ADDRESS),
+        ("RCPT TO:<a@straße.example>".encode(), replies.NON_ASCII_DOMAIN),
+        ("RCPT TO:<a@ü..example>".encode(), replies.NON_ASCII_DOMAIN),
+        ("RCPT TO:<a@b＞　SIZE=1>".encode(), replies.NON_ASCII_DOMAIN),
+        ("RCPT TO:<a＠ü@b.test>".encode(), replies.NON_ASCII_ADDRESS),
+    ],
+)
+def test_addresses_beyond_ascii_are_refused_with_the_reason(line, reply):
+    with pytest.raises(RefusedError) as refused:
+        in_ascii(line)
     assert refused.value.reply == reply
 
 

@@ -37,7 +37,7 @@ def test_ehlo_offers_what_there_is_and_nothing_else(client):
         (b"DATA", replies.HELO_FIRST),
         (b"", replies.UNKNOWN_COMMAND),
         (b"XYZZY", replies.UNKNOWN_COMMAND),
-        (b"STARTTLS", replies.NOT_IMPLEMENTED),
+        (b"STARTTLS", replies.TLS_UNAVAILABLE),
         (b"AUTH PLAIN AGEAYg==", replies.HELO_FIRST),
         (b"EXPN list", replies.NOT_IMPLEMENTED),
         (b"VRFY", replies.CANNOT_VERIFY),

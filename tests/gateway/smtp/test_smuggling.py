@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.gateway.smtp.admitting import CredentialDouble, admitted, credential, local
 from tests.gateway.smtp.running import MESSAGE, Client, running_front
 
 VARIANTS = [
@@ -27,7 +28,8 @@ SMUGGLED = b"MAIL FROM:<evil@z.test>\r\nRCPT TO:<victim@y.test>\r\nDATA\r\nFrom:
 
 @pytest.fixture(params=["lan", "modern"])
 def client(request, tmp_path):
-    with running_front(tmp_path, profiles=(request.param,)) as front, front.connect() as client:
+    settings = {"profiles": (request.param,), "credentials": CredentialDouble(credential(), local())}
+    with running_front(tmp_path, **settings) as front, admitted(front) as client:
         client.front = front
         yield client
 

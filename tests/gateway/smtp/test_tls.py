@@ -15,7 +15,7 @@ import uvloop
 from structlog.testing import CapturingLogger
 
 from gateway.settings import Settings, parse_listeners
-from gateway.smtp import protocol, reception, replies, tls
+from gateway.smtp import connection, reception, replies, tls
 from gateway.smtp.server import Front
 from gateway.smtp.tls import CertificateError, Certificates, open_certificates
 from tests.gateway.smtp.certificates import (
@@ -135,7 +135,7 @@ class TestImplicit:
 @LOOPS
 def test_a_stalled_handshake_is_ended_in_silence(tmp_path, monkeypatch, loop_factory):
     log = CapturingLogger()
-    for module in (protocol, reception):
+    for module in (connection, reception):
         monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT", 0.3)
         monkeypatch.setattr(module, "log", log)
     with running_front(tmp_path, profiles=("lan", "lan tls"), loop_factory=loop_factory) as front:
@@ -190,6 +190,37 @@ class TestModern:
             client.reply()
             client.say(b"EHLO c")
             assert client.say(b"MAIL FROM:<a@b.test>") == replies.TLS_FIRST
+
+
+class TestAntique:
+    def test_loose_commands_and_long_header_lines_are_put_right(self, front):
+        words = b"X-Words: " + b"word " * 300 + b"end\r\n"
+        with front.connect(listener=3) as client:
+            assert client.say(b"helo scanner_3rd floor") == replies.helo("gw.example.org")
+            assert client.say(b"mail from: a@b.test") == replies.SENDER_OK
+            assert client.say(b"rcpt to:<c@d.test") == replies.RECIPIENT_OK
+            assert client.say(b"data") == replies.START_DATA
+            assert client.say(words + MESSAGE + b".").startswith("250 ")
+        [envelope] = front.messages.envelopes
+        assert str(envelope.reverse_path) == "a@b.test"
+        assert max(map(len, envelope.content.split(b"\r\n"))) <= 998
+        assert envelope.content.replace(b"\r\n word", b" word") == words + MESSAGE
+
+    def test_a_long_line_of_a_body_is_refused_with_its_number(self, front):
+        with front.connect(listener=3) as client:
+            assert "in line 6" in client.mail(MESSAGE + b"y" * 999 + b"\r\n")
+
+    def test_other_listeners_stay_strict(self, front):
+        with front.connect() as client:
+            client.say(b"EHLO c")
+            assert client.say(b"MAIL FROM:a@b.test") == replies.MAIL_SYNTAX
+            assert client.mail(b"X: " + b"word " * 300 + b"\r\n" + MESSAGE).startswith("550 5.6.0 ")
+
+
+def test_an_internationalised_domain_is_taken(tmp_path):
+    with running_front(tmp_path) as front, front.connect() as client:
+        assert client.mail(MESSAGE, "bob@bücher.example".encode()).startswith("250 ")
+        assert [str(path) for path in front.messages.envelopes[0].forward_paths] == ["bob@xn--bcher-kva.example"]
 
 
 class TestRenewal:
