@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stringprep
 
 from gateway.smtp import replies
 from gateway.smtp.replies import RefusedError
@@ -82,7 +83,8 @@ def _a_label(domain: str) -> str:
         label = domain.encode("idna").decode("ascii")
     except UnicodeError:
         label = ""
-    if not _HOST.fullmatch(label) or not _AMBIGUOUS_IN_IDNA.isdisjoint(domain):
+    has_invisible = any(map(stringprep.in_table_b1, domain))  # IDNA 2003 drops them, and means another domain
+    if has_invisible or not _HOST.fullmatch(label) or not _AMBIGUOUS_IN_IDNA.isdisjoint(domain):
         raise RefusedError(replies.NON_ASCII_DOMAIN, is_error=False)
     return label
 

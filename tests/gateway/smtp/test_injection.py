@@ -81,3 +81,10 @@ def test_proxy_header_is_not_believed(front, client):
     client.send(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
     assert client.replies() == [replies.PROXY_NOT_TAKEN]
     assert front.messages.stored == []
+
+
+@pytest.mark.parametrize("domain", ["\u00adb.test", "b\u200b.test", "b\ufe0f.test", "\u2060b.test"])
+def test_characters_that_nobody_sees_make_no_other_domain(client, domain):
+    client.say(b"EHLO c")
+    client.say(b"MAIL FROM:<a@b.test>")
+    assert client.say(f"RCPT TO:<a@{domain}>".encode()).startswith("553 ")
