@@ -1,4 +1,4 @@
-"""The short tier of the rig: every scenario that has one, in little more than three minutes all together."""
+"""The short tier of the rig: every scenario that has one, in three minutes all together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _MAY_BE_MISSING = ("strace", "loop", "mount", "faketime", "root")
 _SHORT = [one for one in load().values() if Tier.SHORT in one.tiers]
 
 
-def test_the_short_tier_fits_into_little_more_than_three_minutes() -> None:
-    assert sum(one.tiers[Tier.SHORT] for one in _SHORT) <= 200
+def test_the_short_tier_fits_into_three_minutes() -> None:
+    assert sum(one.tiers[Tier.SHORT] for one in _SHORT) <= 180
 
 
 @pytest.mark.timeout(300)

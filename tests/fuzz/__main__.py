@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,8 @@ from tests.fuzz.targets import TARGETS
 
 _TOOLS = ROOT / "var" / "fuzz" / "tools"
 SESSIONS = "sessions"
+_WELL = "Nothing found."
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(names: list[str]) -> int:
@@ -28,12 +31,28 @@ def main(names: list[str]) -> int:
         return 2
     seconds = int(os.environ.get("FUZZ_SECONDS", "600"))
     has_atheris = _has_atheris()
-    print(f"{len(wanted)} targets, {seconds} s each, with {'libFuzzer' if has_atheris else 'the engine of our own'}.")
-    failed = [name for name in wanted if not _is_well(name, seconds, with_atheris=has_atheris)]
-    print(
-        f"Failed: {', '.join(failed)}. The inputs are in {COMMITTED.relative_to(ROOT)}." if failed else "Nothing found."
-    )
+    engine = "libFuzzer" if has_atheris else "the engine of our own"
+    if len(wanted) == 1:
+        failed = [name for name in wanted if not _is_well(name, seconds, with_atheris=has_atheris)]
+    else:
+        print(f"{len(wanted)} targets, {seconds} s each, {_CORES} at a time, with {engine}.", flush=True)
+        failed = _side_by_side(wanted)
+    print(f"Failed: {', '.join(failed)}. The inputs are in {COMMITTED.relative_to(ROOT)}." if failed else _WELL)
     return 1 if failed else 0
+
+
+def _side_by_side(names: list[str]) -> list[str]:
+    """Each target in a process of its own, as many at a time as there are cores; those that failed."""
+
+    def is_well(name: str) -> bool:
+        done = subprocess.run(
+            (sys.executable, "-m", "tests.fuzz", name), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        print((done.stdout + done.stderr).strip().removesuffix(_WELL).strip(), flush=True)
+        return done.returncode == 0
+
+    with ThreadPoolExecutor(_CORES) as pool:
+        return [name for name, well in zip(names, pool.map(is_well, names), strict=True) if not well]
 
 
 def _is_well(name: str, seconds: int, *, with_atheris: bool) -> bool:
