@@ -43,6 +43,7 @@ class Reception:
         self._certificates = certificates
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
+        self._handing_over: set[asyncio.Task[None]] = set()
         self.sockets: list[socket.socket] = []
 
     async def open(self) -> None:
@@ -59,13 +60,18 @@ class Reception:
             self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def close(self) -> None:
-        """Take no more, and leave who has not come as far as SMTP."""
+        """Take no more, and leave who has not come as far as SMTP. Who is just about to is not held up."""
         for listening in self.sockets:
             if listening.fileno() >= 0:
                 self._loop.remove_reader(listening.fileno())
                 listening.close()
-        for task in self._arriving:
+        for task in self._arriving - self._handing_over:
             task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until no connection is on its way to its protocol any more."""
+        if self._arriving:
+            await asyncio.wait(self._arriving)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_AT_ONCE):
@@ -79,7 +85,11 @@ class Reception:
             connection.setblocking(False)  # noqa: FBT003
             task = self._loop.create_task(self._receive(connection, peer))
             self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+            task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._arriving.discard(task)
+        self._handing_over.discard(task)
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         if error.errno not in _OUT_OF_RESOURCES:
@@ -136,6 +146,9 @@ class Reception:
     async def _hand_over(self, connection: socket.socket, protocol: GatewaySMTP) -> None:
         implicit = self._certificates if self._listener.implicit_tls else None
         if implicit is None:
+            # The loop makes the connection in a moment, and would also do so after a cancellation.
+            if (task := asyncio.current_task()) is not None:
+                self._handing_over.add(task)
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
             return
         await self._loop.connect_accepted_socket(

@@ -174,6 +174,8 @@ class Front:
             self._refreshing.cancel()
         for server in self._servers:
             server.close()
+        for server in self._servers:
+            await server.wait_closed()
         for connection in self._connections:
             connection.abort()
         await self._admission.end()
