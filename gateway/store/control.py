@@ -20,6 +20,7 @@ TOPICS = "topics"
 IDENTITIES = "identities"
 IDENTITY_REFUSED = "identity-refused"
 GUARD = "guard"
+RETENTION = "retention"
 LEASE = "dispatcher"
 
 # A claim succeeds only while no row matches this; bind the present moment to it.

@@ -1,7 +1,7 @@
 """How deep the queue is and what the sending stands on: for people and monitors.
 
-All but what says otherwise is answered by an index or by small rows, so that it may be asked every few seconds,
-whatever the database holds. Each function reads inside a transaction of the caller.
+All of it is answered by an index or by small rows, so that it may be asked every few seconds, whatever the database
+holds. Each function reads inside a transaction of the caller.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from datetime import datetime
 from gateway.lifecycle import Status
 from gateway.store import control
 from gateway.store.sql import Sql
+from gateway.store.statuses import CLAIMED, UNFINISHED, in_status
 from gateway.store.times import from_micros, of_seconds
 
-# As constants: a partial index is used only where the statement repeats its condition.
-_UNFINISHED = f"'{Status.QUEUED}', '{Status.AMBIGUOUS}', '{Status.HELD}'"
-_CLAIMED = f"status = '{Status.SENDING}' AND claimed_until > 0"
 _REASONS = 10
 
 
@@ -94,10 +92,10 @@ def unfinished(sql: Sql) -> dict[str, int]:
     """Recipients that SES does not surely have, by status; every such status is named."""
     counts = {status.value: 0 for status in (Status.QUEUED, Status.SENDING, Status.AMBIGUOUS, Status.HELD)}
     for status, count in sql.all(
-        f"SELECT status, count(*) FROM recipients WHERE status IN ({_UNFINISHED}) GROUP BY status"
+        f"SELECT status, count(*) FROM recipients WHERE status IN ({UNFINISHED}) GROUP BY status"
     ):
         counts[status] = int(count)
-    counts[Status.SENDING.value] = int(sql.value(f"SELECT count(*) FROM recipients WHERE {_CLAIMED}"))
+    counts[Status.SENDING.value] = int(sql.value(f"SELECT count(*) FROM recipients WHERE {CLAIMED}"))
     return counts
 
 
@@ -109,8 +107,7 @@ def oldest_accepted_at(sql: Sql) -> datetime | None:
     moments = [
         sql.value(
             "SELECT m.accepted_at FROM messages m WHERE m.id = (SELECT r.message_id FROM recipients r"
-            f" WHERE r.status IN ({_UNFINISHED}) AND r.status = ? ORDER BY r.expires_at LIMIT 1)",
-            (status.value,),
+            f" WHERE {in_status(status)} ORDER BY r.expires_at LIMIT 1)",
         )
         for status in (Status.QUEUED, Status.AMBIGUOUS, Status.HELD)
     ]
@@ -135,7 +132,7 @@ def held_for(sql: Sql) -> tuple[HeldFor, ...]:
     """Why recipients are HELD: the most frequent reasons, and the others under one name."""
     rows = sql.all(
         "SELECT reason, count(*), min(changed_at) FROM recipients"
-        f" WHERE status IN ({_UNFINISHED}) AND status = '{Status.HELD}' GROUP BY reason ORDER BY 2 DESC, 1"
+        f" WHERE {in_status(Status.HELD)} GROUP BY reason ORDER BY 2 DESC, 1"
     )
     found = [HeldFor(reason, int(count), from_micros(oldest)) for reason, count, oldest in rows]
     if len(found) <= _REASONS:
@@ -166,11 +163,11 @@ def unprocessed_notifications(sql: Sql) -> int:
 
 
 def notifications_not_understood(sql: Sql) -> int:
-    """Stored reports of an unknown kind. No index has them: not to be asked every few seconds."""
+    """Stored reports of an unknown kind."""
     return int(
         sql.value(
             "SELECT count(*) FROM notifications WHERE processed_at IS NULL AND next_attempt_at IS NULL"
-            " AND message IS NOT NULL"
+            " AND message IS NOT NULL AND id > 0"
         )
     )
 

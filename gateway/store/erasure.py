@@ -16,6 +16,7 @@ from gateway.addresses import Mailbox
 from gateway.lifecycle import BEFORE_SES, Status
 from gateway.store.audit import record
 from gateway.store.db import Database
+from gateway.store.ended import start_over
 from gateway.store.errors import StoreError
 from gateway.store.mentions import ERASED, Mentions
 from gateway.store.sql import Sql, marks
@@ -184,5 +185,6 @@ def _finish(sql: Sql, key: str, traces: Traces, *, forget_suppression: bool, act
     else:
         sql.run("UPDATE suppressions SET address = address_key, detail = '' WHERE address_key = ?", (key,))
     kept = traces.suppression is not None and not forget_suppression
+    start_over(sql)
     detail = f"{len(traces.recipients)} recipients, suppression {'kept' if kept else 'not kept'}"
     record(sql, actor, "erase", ERASED, detail)

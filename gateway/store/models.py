@@ -167,6 +167,15 @@ Recipient.add_index(
         " WHERE status IN ('BOUNCED', 'COMPLAINED')",
     )
 )
+Recipient.add_index(
+    peewee.SQL("CREATE INDEX recipients_ended ON recipients (ended_at, id) WHERE ended_at IS NOT NULL"),
+)
+Recipient.add_index(
+    peewee.SQL(
+        "CREATE INDEX recipients_given_up ON recipients (status, ended_at, id)"
+        " WHERE status IN ('SUPPRESSED', 'FAILED', 'EXPIRED', 'CANCELLED')",
+    )
+)
 
 
 class Attempt(Table):
@@ -207,6 +216,18 @@ Notification.add_index(
     peewee.SQL(
         "CREATE INDEX notifications_due ON notifications (next_attempt_at)"
         " WHERE processed_at IS NULL AND next_attempt_at IS NOT NULL",
+    )
+)
+Notification.add_index(
+    peewee.SQL(
+        "CREATE INDEX notifications_not_understood ON notifications (id)"
+        " WHERE processed_at IS NULL AND next_attempt_at IS NULL AND message IS NOT NULL",
+    )
+)
+Notification.add_index(
+    peewee.SQL(
+        "CREATE INDEX notifications_done ON notifications (received_at)"
+        " WHERE next_attempt_at IS NULL AND message IS NOT NULL",
     )
 )
 

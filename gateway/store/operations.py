@@ -20,6 +20,7 @@ from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sending import AMBIGUOUS, happen
 from gateway.store.sql import Sql, marks
+from gateway.store.statuses import in_status
 from gateway.store.times import now_micros, span, to_micros
 
 BATCH = 500
@@ -109,6 +110,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Prospects:
+    """Under which credentials recipients are queued, and how many of their addresses are suppressed."""
+
+    credentials: tuple[str, ...]
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     """A recipient as it stands. `in_doubt`: no answer of SES says that a call did not go through."""
 
@@ -135,14 +144,35 @@ class Operations:
         conditions, values = _conditions(order)
         with self._db.read() as sql:
             _require_known(sql, order.selection)
-            where = " AND ".join(conditions) or "1 = 1"
-            return [row[0] for row in sql.all(f"SELECT r.id FROM recipients r WHERE {where} ORDER BY r.id", values)]
+            return sorted(
+                row[0]
+                for statuses in _in_statuses(order)
+                for row in sql.all(
+                    f"SELECT r.id FROM recipients r WHERE {' AND '.join([statuses, *conditions])}", values
+                )
+            )
 
     def preview(self, order: Order, ids: Sequence[int]) -> Iterator[Outcome]:
         """What `run` would do now, a batch at a time; nothing is changed."""
         for batch in _batches(ids):
             with self._db.read() as sql:
                 yield _outcome(order, batch, _look(sql, batch))
+
+    def prospects(self, ids: Sequence[int]) -> Prospects:
+        """What becomes of those recipients that are QUEUED now."""
+        credentials: set[str] = set()
+        suppressed = 0
+        for batch in _batches(ids):
+            with self._db.read() as sql:
+                rows = sql.all(
+                    "SELECT (SELECT c.name FROM credentials c WHERE c.id = r.credential_id), count(s.address_key)"
+                    " FROM recipients r LEFT JOIN suppressions s ON s.address_key = r.address_key"
+                    f" WHERE r.id IN ({marks(batch)}) AND r.status = 'QUEUED' GROUP BY r.credential_id",
+                    batch,
+                )
+            credentials.update(row[0] for row in rows)
+            suppressed += sum(row[1] for row in rows)
+        return Prospects(tuple(sorted(credentials)), suppressed)
 
     def run(self, order: Order, ids: Sequence[int]) -> Iterator[Outcome]:
         """Do it, and tell after the commit of each batch what it did.
@@ -302,9 +332,6 @@ def _conditions(order: Order) -> tuple[list[str], list[object]]:
         conditions.append(condition)
         values.extend(bound)
 
-    statuses = selection.statuses or _usual(order)
-    if statuses:
-        must(f"r.status IN ({marks(statuses)})", *(status.value for status in statuses))
     if order.action is Action.RETRY and not selection.messages and not selection.statuses:
         must("(r.status <> 'QUEUED' OR r.next_attempt_at > ?)", now_micros())
     if selection.messages:
@@ -318,10 +345,23 @@ def _conditions(order: Order) -> tuple[list[str], list[object]]:
         must("r.credential_id = (SELECT id FROM credentials WHERE name = ?)", selection.credential)
     for moment, comparison in ((selection.since, ">="), (selection.before, "<")):
         if moment is not None:
-            must(f"r.message_id IN (SELECT id FROM messages WHERE accepted_at {comparison} ?)", to_micros(moment))
+            message = "SELECT 1 FROM messages m WHERE m.id = r.message_id"
+            must(f"EXISTS ({message} AND m.accepted_at {comparison} ?)", to_micros(moment))
     if selection.reason_contains is not None:
         must(_CONTAINS, _pattern(selection.reason_contains))
     return conditions, values
+
+
+def _in_statuses(order: Order) -> list[str]:
+    """Conditions that together choose the statuses meant: one for each index that has to be gone through.
+
+    Messages and addresses have indexes of their own, of which few rows are left to be looked at.
+    """
+    statuses = order.selection.statuses or _usual(order)
+    if order.selection.messages or order.selection.address is not None:
+        named = ", ".join(f"'{status}'" for status in statuses)
+        return [f"r.status IN ({named})" if named else "1 = 1"]
+    return [in_status(status) for status in statuses]
 
 
 def _usual(order: Order) -> tuple[Status, ...]:

@@ -53,6 +53,16 @@ class QueueStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Stops:
+    """What keeps mail from being sent at this moment; `held` has credentials, and why each of them is held."""
+
+    pause: Pause | None
+    circuit: Circuit | None
+    guard: StagingGuard | None
+    held: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """The recipients in one status whose messages were accepted before the backup was made."""
 
@@ -88,6 +98,16 @@ class Queue:
                 notifications_not_understood=depth.notifications_not_understood(sql),
                 outcomes=depth.tallies(sql).get("outcomes", {}),
                 guard=depth.staging_guard(sql),
+            )
+
+    def stops(self) -> Stops:
+        with self._db.read() as sql:
+            held = sql.all("SELECT name, held_reason FROM credentials WHERE held_at IS NOT NULL ORDER BY name")
+            return Stops(
+                pause=find_pause(sql),
+                circuit=depth.circuit(sql),
+                guard=depth.staging_guard(sql),
+                held={name: reason or "" for name, reason in held},
             )
 
     def find_pause(self) -> Pause | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.evidence import Channel
@@ -18,15 +17,7 @@ from gateway.store.reputation import Reputation, Standing
 from gateway.store.sql import Sql
 from gateway.store.times import now_micros
 
-_CENSUS_EVERY = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What no index can count. It changes slowly, and is counted once a minute at most."""
-
-    suppressions: Mapping[str, int]
-    notifications_not_understood: int
+_COUNT_EVERY = 60.0
 
 
 class Reports:
@@ -44,11 +35,12 @@ class Reports:
         self._reputation = reputation
         self._clock = clock
         self._counting = threading.Lock()
-        self._counted: tuple[float, Census] | None = None
+        self._counted: tuple[float, Mapping[str, int]] | None = None
 
     def gauges(self) -> Gauges:
         """StoreUnavailableError when the database cannot be asked."""
-        outlook, standings, census = self._ambiguity.outlook(), self._reputation.standings(), self._census()
+        outlook, standings = self._ambiguity.outlook(), self._reputation.standings()
+        suppressions = self._suppressions()
         with self._db.read() as sql:
             return Gauges(
                 waiting=_waiting(sql, outlook),
@@ -60,29 +52,21 @@ class Reports:
                 inbox=Inbox(
                     silent=is_silent(outlook),
                     unprocessed=depth.unprocessed_notifications(sql),
-                    not_understood=census.notifications_not_understood,
-                    suppressions=census.suppressions,
+                    not_understood=depth.notifications_not_understood(sql),
+                    suppressions=suppressions,
                 ),
                 dispatching=_dispatching(depth.dispatcher(sql)),
                 database_bytes=self._db.size(),
             )
 
-    def _census(self) -> Census:
+    def _suppressions(self) -> Mapping[str, int]:
+        """By reason. No index counts them; they change slowly, and are counted once a minute at most."""
         with self._counting:
-            if self._counted is None or self._clock() - self._counted[0] >= _CENSUS_EVERY:
+            if self._counted is None or self._clock() - self._counted[0] >= _COUNT_EVERY:
                 with self._db.read() as sql:
-                    self._counted = (self._clock(), take_census(sql))
+                    rows = sql.all("SELECT reason, count(*) FROM suppressions GROUP BY reason")
+                self._counted = (self._clock(), {str(reason): int(count) for reason, count in rows})
             return self._counted[1]
-
-
-def take_census(sql: Sql) -> Census:
-    return Census(
-        suppressions={
-            str(reason): int(count)
-            for reason, count in sql.all("SELECT reason, count(*) FROM suppressions GROUP BY reason")
-        },
-        notifications_not_understood=depth.notifications_not_understood(sql),
-    )
 
 
 def is_silent(outlook: AmbiguityOutlook) -> bool:

@@ -1,4 +1,4 @@
-"""Secrets, networks, limits and use of credentials.
+"""Secrets, networks, limits and use of credentials, and indexes for what must not read finished mail.
 
 Everything new may be absent from a row, so programs of the releases before go on writing beside this one.
 """
@@ -53,6 +53,22 @@ class CredentialUsage(Model):
 
 TABLES = (CredentialSecret, CredentialNetwork, CredentialUsage)
 
+INDEXES = (
+    "CREATE INDEX recipients_ended ON recipients (ended_at, id) WHERE ended_at IS NOT NULL",
+    (
+        "CREATE INDEX recipients_given_up ON recipients (status, ended_at, id)"
+        " WHERE status IN ('SUPPRESSED', 'FAILED', 'EXPIRED', 'CANCELLED')"
+    ),
+    (
+        "CREATE INDEX notifications_not_understood ON notifications (id)"
+        " WHERE processed_at IS NULL AND next_attempt_at IS NULL AND message IS NOT NULL"
+    ),
+    (
+        "CREATE INDEX notifications_done ON notifications (received_at)"
+        " WHERE next_attempt_at IS NULL AND message IS NOT NULL"
+    ),
+)
+
 
 def up(migrator, db):
     with db.bind_ctx((Credential, *TABLES), bind_refs=False, bind_backrefs=False):
@@ -68,3 +84,5 @@ def up(migrator, db):
         migrator.add_column("credentials", "suppressed_recipients", TextField(null=True)),
         migrator.add_column("credentials", "last_used_at", BigIntegerField(null=True)),
     )
+    for index in INDEXES:
+        db.execute_sql(index)

@@ -105,6 +105,17 @@ def test_retention_leaves_the_content_that_a_retry_has_in_hand(pair):
     assert rows(operator, "SELECT count(*) FROM contents") == [(1,)]
 
 
+def test_retention_comes_back_to_what_somebody_had_in_hand(pair):
+    operator, house = pair
+    accept(operator)
+    ended_long_ago(operator, days=8)
+    lease = lease_of(house)
+    held = Held(operator, lambda sql: sql.all(f"SELECT message_id FROM contents{sql.to_change}"))
+    assert house.retention.run(lease)["contents"] == 0
+    held.let_go()
+    assert house.retention.run(lease)["contents"] == 1
+
+
 def test_retention_leaves_the_message_that_a_retry_has_in_hand(pair):
     operator, house = pair
     accept(operator)

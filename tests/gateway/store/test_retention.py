@@ -4,7 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.addresses import parse_mailbox
+from gateway.store import ended as ended_rows
 from gateway.store import retention
+from gateway.store.control import RETENTION
+from gateway.store.erasure import Erasure
 from gateway.store.times import now_micros, span
 from tests.gateway.store.test_notifications import apply, bounce, stored
 from tests.support.mail import accept, begun, change, column, lease_of, rows
@@ -87,8 +91,13 @@ def test_a_later_event_revives_what_was_final_with_age(stores):
     assert column(stores, id_, "status") == "BOUNCED"
 
 
-def test_notifications_lose_their_text_after_14_days_and_their_id_after_30(stores):
+@pytest.mark.parametrize("end", ["processed", "parked"])
+def test_notifications_lose_their_text_after_14_days_and_their_id_after_30(stores, end):
     id_ = stored(stores)
+    if end == "processed":
+        stores.notifications.apply(id_, (), wait_for_match=False)
+    else:
+        stores.notifications.park(id_, "unknown kind")
     change(stores, "UPDATE notifications SET received_at = received_at - ?", span(timedelta(days=13)))
     assert run(stores) == {}
     change(stores, "UPDATE notifications SET received_at = received_at - ?", span(timedelta(days=2)))
@@ -99,6 +108,15 @@ def test_notifications_lose_their_text_after_14_days_and_their_id_after_30(store
     change(stores, "UPDATE notifications SET received_at = received_at - ?", span(timedelta(days=16)))
     assert run(stores) == {"notifications": 1}
     assert left(stores, "notifications") == 0
+
+
+def test_a_report_that_waits_to_be_understood_is_kept_however_old(stores):
+    waiting, postponed = stored(stores), stored(stores)
+    stores.notifications.postpone(postponed, "no attempt has the SES message id", timedelta(hours=1))
+    change(stores, "UPDATE notifications SET received_at = 1, next_attempt_at = 1")
+    assert run(stores) == {}
+    assert [stores.notifications.read(id_).message for id_ in (waiting, postponed)] == ["{}", "{}"]
+    assert stores.notifications.has_due()
 
 
 def test_a_message_goes_with_everything_after_90_days(stores):
@@ -132,6 +150,84 @@ def test_an_event_outlives_its_notification(stores):
     run(stores)
     assert left(stores, "notifications") == 0
     assert rows(stores, "SELECT notification_id FROM events") == [(None,)]
+
+
+# The walks over what ended
+
+
+def messages_of(stores, count):
+    return [accept(stores)[0] for _ in range(count)]
+
+
+def test_what_waits_for_another_recipient_does_not_hold_up_what_comes_after_it(stores, monkeypatch):
+    monkeypatch.setattr(ended_rows, "LOOK", 2)
+    for _ in range(5):
+        over, _waiting = accept(stores, "a@example.com", "b@example.com")
+        ended(stores, over, "DELIVERED", timedelta(days=60))
+    (last,) = accept(stores)
+    ended(stores, last, "DELIVERED", timedelta(days=4))
+    assert run(stores) == {"contents": 1}
+    assert left(stores, "contents") == 5
+    assert run(stores) == {}
+
+
+def test_each_recipient_is_looked_at_once(stores, monkeypatch):
+    over, _waiting = accept(stores, "a@example.com", "b@example.com")
+    ended(stores, over, "DELIVERED", timedelta(days=4))
+    run(stores)
+    seen = []
+    monkeypatch.setattr(stores.retention, "_delete_contents", lambda *_: seen.append(True) or (0, True))
+    run(stores)
+    assert seen == []
+
+
+def test_what_ended_together_goes_in_batches(stores, monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    ids = messages_of(stores, 5)
+    for id_ in ids:
+        ended(stores, id_, "DELIVERED", timedelta(days=91))
+    change(stores, "UPDATE recipients SET ended_at = (SELECT min(ended_at) FROM recipients)")
+    assert [run(stores) for _ in range(4)] == [
+        {"contents": 2, "messages": 2},
+        {"contents": 2, "messages": 2},
+        {"contents": 1, "messages": 1},
+        {},
+    ]
+
+
+def test_one_message_with_more_recipients_than_a_look_takes_goes_too(stores, monkeypatch):
+    monkeypatch.setattr(ended_rows, "LOOK", 2)
+    for id_ in accept(stores, *(f"n{number}@example.com" for number in range(7))):
+        ended(stores, id_, "DELIVERED", timedelta(days=4))
+    assert run(stores) == {"contents": 1}
+
+
+def test_a_walk_that_is_further_than_the_time_begins_anew(stores):
+    """The clock was ahead when it came there, or the setting was raised since."""
+    (id_,) = accept(stores)
+    ended(stores, id_, "DELIVERED", timedelta(days=4))
+    stores.control.put(RETENTION, {"contents": [now_micros(), 7]})
+    assert run(stores) == {"contents": 1}
+
+
+def test_what_failed_and_was_delivered_after_all_goes_72_hours_after_that(stores):
+    (id_,) = accept(stores)
+    ended(stores, id_, "FAILED", timedelta(days=5))
+    assert run(stores) == {}
+    ended(stores, id_, "DELIVERED", timedelta(days=4))
+    assert run(stores) == {"contents": 1}
+
+
+def test_the_message_of_somebody_who_was_erased_goes_with_its_other_recipients(stores):
+    stays, erased = accept(stores, "a@example.com", "b@example.com")
+    ended(stores, stays, "DELIVERED", timedelta(days=91))
+    run(stores)
+    erasure = Erasure(stores.db)
+    traces = erasure.find(parse_mailbox("b@example.com"))
+    assert traces.recipients == (erased,)
+    erasure.erase(traces, cancel=True, forget_suppression=False, actor="jane")
+    assert run(stores)["messages"] == 1
+    assert left(stores, "messages") == 0
 
 
 def test_rows_go_in_batches_and_the_rest_the_next_time(stores, monkeypatch):
