@@ -16,9 +16,12 @@ from gateway.cli.help import example
 from gateway.cli.moments import moment_or_age
 from gateway.cli.output import counted, show_json
 from gateway.cli.progress import bar, ending_between_steps
+from gateway.cli.stops import spoken_stops, spoken_suppressed
 from gateway.lifecycle import Status
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.operations import Action, Operations, Order, Outcome, Selection, Skip
+from gateway.store.queue import Queue
+from gateway.store.stores import Stores
 
 _STATUSES = click.Choice([status.value for status in Status], case_sensitive=False)
 # SQLite and PostgreSQL both bind more than that to one statement.
@@ -40,7 +43,7 @@ _WORDS = {
     Action.RETRY: _Words(
         doing="Queuing",
         future="would be sent again",
-        done="queued, to be sent now",
+        done="queued",
         question="Send them again?",
         doubt="may have been sent already, and then arrive a second time",
     ),
@@ -143,10 +146,13 @@ def _do(
             return
         _confirm(action, expected, yes=yes)
         outcome, interrupted = _run(operations, order, ids)
+        obstacles = _obstacles(stores, operations, ids) if action is Action.RETRY and outcome.done else []
     if as_json:
         show_json(_summary(expected, outcome, interrupted=interrupted))
     else:
-        click.echo(report(action, outcome))
+        click.echo(report(action, outcome, at_once=not obstacles))
+    for sentence in obstacles:
+        click.echo(sentence, err=True)
     if interrupted:
         raise CommandError(f"Interrupted after {counted(outcome.done)}; the same command does the rest.")
 
@@ -226,8 +232,19 @@ def forecast(action: Action, expected: Outcome) -> str:
     return "\n".join([*lines, *_left_alone(expected)])
 
 
-def report(action: Action, outcome: Outcome) -> str:
-    return "\n".join([f"{counted(outcome.done)} {_WORDS[action].done}.", *_left_alone(outcome)])
+def report(action: Action, outcome: Outcome, *, at_once: bool = True) -> str:
+    soon = ", to be sent now" if action is Action.RETRY and at_once else ""
+    return "\n".join([f"{counted(outcome.done)} {_WORDS[action].done}{soon}.", *_left_alone(outcome)])
+
+
+def _obstacles(stores: Stores, operations: Operations, ids: Sequence[int]) -> list[str]:
+    """What keeps the recipients from being sent now, one sentence each."""
+    try:
+        stops, prospects = Queue(stores.db).stops(), operations.prospects(ids)
+    except StoreUnavailableError as error:  # what was done is done, and has to be told
+        return [f"Whether something stops the sending is not known: {error}"]
+    suppressed = [spoken_suppressed(prospects.suppressed)] if prospects.suppressed else []
+    return [*spoken_stops(stops, prospects.credentials), *suppressed]
 
 
 def _left_alone(outcome: Outcome) -> list[str]:

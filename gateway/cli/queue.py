@@ -14,9 +14,10 @@ from gateway.cli.output import counted, printable, show_json, show_table, spoken
 from gateway.cli.queue_look import as_json as look_as_json
 from gateway.cli.queue_look import concerns, look_at
 from gateway.cli.queue_screen import show, spoken_pause, spoken_rates
+from gateway.cli.stops import spoken_stops
 from gateway.lifecycle import Status
 from gateway.reputation import LAST_SENDS
-from gateway.store.queue import Queue, Waiting
+from gateway.store.queue import Pause, Queue, Waiting
 from gateway.store.reputation import Standing
 from gateway.store.stores import Stores
 
@@ -93,16 +94,27 @@ def resume(yes: bool, credential: str | None) -> None:
     with opened_stores(load_settings()) as stores:
         if credential is not None:
             click.echo(_release(stores, credential))
+            _tell(spoken_stops(Queue(stores.db).stops(), [credential]))
             return
         queue = Queue(stores.db)
         standing = queue.find_pause()
         if standing and standing.backup_at:
             _confirm_restored(queue.waiting_since_backup(standing.backup_at), standing.backup_at, yes=yes)
         lifted = queue.resume(actor=actor())
-        held = [one.credential for one in stores.reputation.standings() if one.held_at is not None]
-    click.echo(f"Sending goes on (it was paused: {lifted.reason})." if lifted else "Sending was not paused.")
-    for name in held:
-        click.echo(f"{name} stays held; `sesgate queue resume --credential {name}` releases it.", err=True)
+        left = spoken_stops(queue.stops())
+    click.echo(_lifted(lifted, stops=bool(left)))
+    _tell(left)
+
+
+def _lifted(pause: Pause | None, *, stops: bool) -> str:
+    if pause is None:
+        return "Sending was not paused."
+    return f"{'The pause is lifted' if stops else 'Sending goes on'} (it was paused: {pause.reason})."
+
+
+def _tell(sentences: list[str]) -> None:
+    for sentence in sentences:
+        click.echo(sentence, err=True)
 
 
 def _release(stores: Stores, credential: str) -> str:
@@ -111,7 +123,7 @@ def _release(stores: Stores, credential: str) -> str:
         return f"{credential} was not held."
     limits = stores.reputation.limits
     return (
-        f"{credential} may send again (it was held by {standing.held_by}: {standing.held_reason}).\n"
+        f"{credential} is released (it was held by {standing.held_by}: {standing.held_reason}).\n"
         f"Its last 24 hours: {spoken_rates(standing.day, limits)}."
         f" Its last {LAST_SENDS:,}: {spoken_rates(standing.last, limits)}.\n"
         "It is judged anew, by what it sends from now on. AWS goes on counting what was."

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.addresses import parse_mailbox
+from gateway.store.control import CIRCUIT, GUARD
 from gateway.store.operations import BATCH
+from gateway.store.queue import Queue
+from gateway.suppression_policy import Reason
 from tests.support.mail import accept, begun, change, column, rows, status
 from tests.support.waiting import until
 
@@ -33,6 +37,46 @@ def test_failed_mail_is_sent_again_and_the_audit_knows_who_and_why(sesgate, stor
     ((action, detail),) = rows(stores, "SELECT action, detail FROM audit")
     assert (action, detail) == ("messages.retry", "3 of 3; status FAILED; why: sender is verified")
     assert column(stores, failed[0], "reason").endswith(": sender is verified")
+
+
+OBSTACLES = {
+    "pause": "Sending is paused (since ",
+    "circuit": "SES refuses everything (account paused); ",
+    "guard": "The staging guard is on: SESGATE_CAPTURE_ONLY is on.",
+    "hold": "local stays held (careless); `sesgate queue resume --credential local` releases it.",
+    "suppression": "1 recipient will not be mailed, for the address is suppressed: it ends as SUPPRESSED",
+}
+
+
+def put_in_the_way(stores, obstacle):
+    match obstacle:
+        case "pause":
+            Queue(stores.db).pause("new templates", actor="jane")
+        case "circuit":
+            stores.control.put(CIRCUIT, {"kind": "account", "reason": "account paused"})
+        case "guard":
+            stores.control.put(GUARD, {"kind": "everything", "reason": "SESGATE_CAPTURE_ONLY is on."})
+        case "hold":
+            stores.reputation.hold("local", "careless", actor="jane")
+        case "suppression":
+            stores.suppressions.add(parse_mailbox("B@example.com"), Reason.MANUAL, source="", detail="", actor="")
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_nobody_is_told_that_mail_is_sent_now_while_something_stops_it(sesgate, stores, failed, obstacle):
+    put_in_the_way(stores, obstacle)
+    done = sesgate("messages", "retry", "--status", "FAILED", "--yes")
+    assert (done.exit_code, done.stdout) == (0, "3 recipients queued.\n")
+    asked, told = done.stderr.splitlines()
+    assert asked == "3 recipients would be sent again."
+    assert told.startswith(OBSTACLES[obstacle])
+
+
+def test_a_hold_of_another_credential_stops_nothing(sesgate, stores, failed):
+    change(stores, "INSERT INTO credentials (name, created_at) VALUES ('shop', 1)")
+    stores.reputation.hold("shop", "careless", actor="jane")
+    done = sesgate("messages", "retry", "--status", "FAILED", "--yes", "--json")
+    assert (json.loads(done.stdout)["done"], done.stderr) == (3, "3 recipients would be sent again.\n")
 
 
 @pytest.mark.parametrize("action", ["retry", "cancel"])

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.cli.queue_screen import spoken_rates
 from gateway.reputation import Limits, Rates
-from gateway.store.control import ACCOUNT, CIRCUIT, PACE
+from gateway.store.control import ACCOUNT, CIRCUIT, GUARD, PACE
 from gateway.store.queue import Queue
 from tests.support.mail import accept, begun, change, lease_of
 
@@ -120,10 +120,12 @@ def test_one_credential_is_held_and_released_by_hand(sesgate, stores):
     assert Queue(stores.db).find_pause() is None
     resumed = sesgate("queue", "resume")
     assert resumed.stdout == "Sending was not paused.\n"
-    assert "local stays held; `sesgate queue resume --credential local` releases it." in resumed.stderr
+    assert resumed.stderr == "local stays held (careless); `sesgate queue resume --credential local` releases it.\n"
     released = sesgate("queue", "resume", "--credential", "local")
     assert released.exit_code == 0
+    assert released.stdout.startswith("local is released (it was held by ")
     assert ": careless)." in released.stdout
+    assert released.stderr == ""
     assert "Its last 24 hours: nothing sent." in released.stdout
     assert "It is judged anew, by what it sends from now on." in released.stdout
     assert sesgate("queue", "resume", "--credential", "local").stdout == "local was not held.\n"
@@ -160,6 +162,29 @@ def test_resuming_needs_no_question_after_an_ordinary_pause(sesgate, stores):
     assert sesgate("queue", "resume").stdout == "Sending goes on (it was paused: new templates).\n"
     again = sesgate("queue", "resume")
     assert (again.exit_code, again.stdout) == (0, "Sending was not paused.\n")
+
+
+def test_lifting_the_pause_says_what_still_stops_the_sending(sesgate, stores):
+    stores.control.put(CIRCUIT, {"kind": "account", "reason": "SES answered: account paused."})
+    stores.control.put(GUARD, {"kind": "everything", "reason": "SESGATE_CAPTURE_ONLY is on."})
+    stores.reputation.hold("local", "careless", actor="jane")
+    sesgate("queue", "pause", "--reason", "new templates")
+    resumed = sesgate("queue", "resume")
+    assert resumed.stdout == "The pause is lifted (it was paused: new templates).\n"
+    assert resumed.stderr.splitlines() == [
+        "SES refuses everything (SES answered: account paused); sending goes on by itself once SES takes mail again.",
+        "The staging guard is on: SESGATE_CAPTURE_ONLY is on.",
+        "local stays held (careless); `sesgate queue resume --credential local` releases it.",
+    ]
+
+
+def test_releasing_a_credential_says_what_still_stops_the_sending(sesgate, stores):
+    stores.reputation.hold("local", "careless", actor="jane")
+    sesgate("queue", "pause", "--reason", "new templates")
+    stores.control.put(CIRCUIT, {"kind": "quota", "reason": "SES answered: quota exceeded"})
+    paused, used_up = sesgate("queue", "resume", "--credential", "local").stderr.splitlines()
+    assert paused.endswith(", new templates); `sesgate queue resume` lets it go on.")
+    assert used_up.startswith("The quota of 24 hours is used up (SES answered: quota exceeded); ")
 
 
 def test_a_restored_database_is_not_resumed_without_a_yes(sesgate, stores, restored):
