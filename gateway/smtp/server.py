@@ -76,6 +76,7 @@ class Front:
         self._servers: list[Reception] = []
         self._certificates: Certificates | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
 
     async def start(self) -> tuple[HostPort, ...]:
         """Listen, and give the addresses in the order of the sockets.
@@ -116,6 +117,12 @@ class Front:
     @property
     def has_certificate(self) -> bool:
         return self._certificates is not None
+
+    def look_at_certificates(self) -> None:
+        """Begin to reload them; for a signal handler, which cannot wait."""
+        task = asyncio.get_running_loop().create_task(self.reload_certificates())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
     async def reload_certificates(self) -> None:
         """Take up the certificate's files now, changed or not."""
@@ -242,8 +249,7 @@ async def _serve(front: Front) -> None:
         loop.add_signal_handler(number, signals.put_nowait, None)
     await front.start()
     if front.has_certificate:
-        reloading: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(signal.SIGHUP, lambda: reloading.add(loop.create_task(front.reload_certificates())))
+        loop.add_signal_handler(signal.SIGHUP, front.look_at_certificates)
     await signals.get()
     draining = asyncio.create_task(front.drain())
     impatience = asyncio.create_task(signals.get())

@@ -179,4 +179,5 @@ def _why_no_pair(error: ssl.SSLError, cert_file: Path, key_file: Path) -> str:
         return f"SESGATE_TLS_KEY_FILE: {key_file} is not the key of the certificate in {cert_file}."
     if error.reason in ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
         return f"SESGATE_TLS_CERT_FILE: {cert_file} is too weak for TLS today ({error.reason}); get a stronger one."
-    return f"SESGATE_TLS_KEY_FILE: {key_file} holds no private key in PEM form for {cert_file} ({error.reason})."
+    why = f" ({error.reason})" if error.reason else ""
+    return f"SESGATE_TLS_KEY_FILE: {key_file} holds no private key in PEM form for {cert_file}{why}."

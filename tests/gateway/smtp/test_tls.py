@@ -314,7 +314,7 @@ class TestStart:
             ("tls_cert_file", None, r"^SESGATE_TLS_CERT_FILE: \S+ cannot be read \(No such file or directory\)\.$"),
             ("tls_key_file", None, r"^SESGATE_TLS_KEY_FILE: \S+ cannot be read \(No such file or directory\)\.$"),
             ("tls_cert_file", b"rubbish", r"^SESGATE_TLS_CERT_FILE: \S+ holds no certificate in PEM form\.$"),
-            ("tls_key_file", b"rubbish", r"^SESGATE_TLS_KEY_FILE: \S+ holds no private key"),
+            ("tls_key_file", b"rubbish", r"^SESGATE_TLS_KEY_FILE: \S+ holds no private key in PEM form for [^ (]+\.$"),
         ],
     )
     def test_files_of_no_use(self, tmp_path, file, content, sentence):
