@@ -9,7 +9,6 @@ from gateway.addresses import parse_mailbox
 from gateway.store.control import CIRCUIT, PAUSE, Lease, LeaseLostError
 from gateway.store.sending import Due, take_turns
 from gateway.store.suppressions import Suppression
-from gateway.store.times import now_micros
 from gateway.suppression_policy import Reason
 from tests.support.mail import (
     CONTENT,
