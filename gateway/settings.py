@@ -26,6 +26,8 @@ _LONGEST_DURATION = timedelta(days=36_500)
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+# What keeps a copied configuration from mailing customers: a variable that came out empty must not switch it off.
+_GUARDS = frozenset({"capture_only", "allowed_recipients"})
 _CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 _DOMAIN = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -360,9 +362,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     fields: dict[str, str] = {}
     for name, value in _ours(environ).items():
         field, is_file = _field(name)
+        text = _read_file(name, value) if is_file and value else value
+        if text == "" and field in _GUARDS:
+            raise SettingsError(f"{name} is set and empty, which would let mail out; give a value, or leave it out.")
         if value == "":
             continue  # an empty variable means the default, as compose files and unit files write it
-        text = _read_file(name, value) if is_file else value
         if field in fields:
             both = f"{PREFIX}{field.upper()} and {PREFIX}{field.upper()}_FILE"
             raise SettingsError(f"{both} are both set; give only one.")

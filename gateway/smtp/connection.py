@@ -154,7 +154,9 @@ class ClientConnection(SMTP):
         if not self._is_greeted:
             is_in_handshake = self._wire is None and self._listener.implicit_tls
             return None if is_in_handshake else self._connected_at
-        if not self._awaits_command or self.in_transaction or self._writer.is_closing():
+        # A transaction of a stranger comes to nothing, and must not keep a place that an application needs to log in.
+        in_transaction = self.in_transaction and self.session.credential is not None
+        if not self._awaits_command or in_transaction or self._writer.is_closing():
             return None
         # As when draining: who has just been answered may be about to say QUIT.
         has_answer = self.session.messages > 0 and self.loop.time() < self._replied_at + self._limits.farewell

@@ -118,3 +118,13 @@ def _check_extensions(extensions: bytes) -> None:
 
 def _unmapped(client: Client) -> Client:
     return getattr(client, "ipv4_mapped", None) or client
+
+
+def believed_client(named: Client | None, peer: Client | None) -> Client | None:
+    """The client that a proxy names; None when it does not know, or when it names its own machine as if it were ours.
+
+    Who connects to a balancer on the balancer's own host has a loopback address there, and is no client of this one.
+    """
+    if named is None or not named.is_loopback:
+        return named
+    return named if peer is not None and peer.is_loopback else None

@@ -132,7 +132,8 @@ class Reception:
                 client = await proxy.read_header(partial(self._read_exactly, connection))
         except TimeoutError:
             raise proxy.ProxyError("no PROXY header came in time") from None
-        return None if client is None else (str(client),)
+        believed = proxy.believed_client(client, address)
+        return None if believed is None else (str(believed),)
 
     async def _read_exactly(self, connection: socket.socket, octets: int) -> bytes:
         read = b""

@@ -116,9 +116,11 @@ def write_terms(sql: Sql, id_: int, terms: Terms) -> None:
 
 
 def add_secret(sql: Sql, credential_id: int, secret: str) -> None:
+    """Under an id that was never another's: open sessions know their secret by it, and SQLite would use one again."""
+    now = now_micros()
     sql.run(
-        "INSERT INTO credential_secrets (credential_id, digest, created_at) VALUES (?, ?, ?)",
-        (credential_id, digest_of(secret).hex(), now_micros()),
+        "INSERT INTO credential_secrets (id, credential_id, digest, created_at) VALUES (?, ?, ?, ?)",
+        (now, credential_id, digest_of(secret).hex(), now),
     )
 
 

@@ -67,7 +67,18 @@ def test_defaults(name, value):
 
 
 def test_an_empty_variable_means_the_default():
-    assert read_settings({f"SESGATE_{name.upper()}": "" for name in Settings.model_fields}) == Settings()
+    guards = {"capture_only", "allowed_recipients"}
+    assert read_settings({f"SESGATE_{name.upper()}": "" for name in set(Settings.model_fields) - guards}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["CAPTURE_ONLY", "ALLOWED_RECIPIENTS"])
+@pytest.mark.parametrize("content", [None, "", " \n"])
+def test_a_guard_that_came_out_empty_is_not_switched_off(tmp_path, name, content):
+    variable = {f"SESGATE_{name}": ""}
+    if content is not None:
+        (tmp_path / "value").write_text(content)
+        variable = {f"SESGATE_{name}_FILE": str(tmp_path / "value")}
+    assert "is set and empty" in one_sentence(variable)
 
 
 def test_the_claims_of_workers_outlive_a_call_to_ses():

@@ -148,6 +148,19 @@ def test_whoever_was_silent_for_the_longest_time_makes_room(tmp_path):
             client.close()
 
 
+def test_a_stranger_keeps_no_place_by_a_transaction_that_comes_to_nothing(tmp_path):
+    limits = Limits(strangers=2, strangers_per_client=2)
+    with running_front(tmp_path, limits=limits, proxy_networks=LOOPBACK) as front:
+        idle = [from_afar(front, "192.0.2.7") for _ in range(2)]
+        for client in idle:
+            assert client.say(b"HELO stranger.example").startswith("250 ")
+            assert client.say(b"MAIL FROM:<a@b.example>").startswith("250 ")
+        with from_afar(front, "192.0.2.8") as newcomer:
+            assert newcomer.say(b"NOOP") == replies.OK
+        for client in idle:
+            client.close()
+
+
 def test_flood_of_one_client_leaves_places_for_another(tmp_path):
     limits = Limits(connections=60)
     with running_front(tmp_path, limits=limits) as front:

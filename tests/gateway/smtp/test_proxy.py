@@ -217,3 +217,18 @@ def test_a_check_that_only_connects_leaves_nothing(tmp_path):
         socket.create_connection((HOST, front.port)).close()
         with connected(front, b"PROXY UNKNOWN\r\n") as client:
             assert client.reply().startswith("220 ")
+
+
+@pytest.mark.parametrize(
+    ("named", "peer", "believed"),
+    [
+        ("203.0.113.9", "10.0.0.1", "203.0.113.9"),
+        ("127.0.0.1", "10.0.0.1", None),
+        ("::1", "10.0.0.1", None),
+        ("127.0.0.5", "127.0.0.1", "127.0.0.5"),
+        (None, "10.0.0.1", None),
+    ],
+)
+def test_a_proxy_elsewhere_cannot_name_this_machine(named, peer, believed):
+    client = proxy.believed_client(named and ip_address(named), ip_address(peer))
+    assert (client and str(client)) == believed

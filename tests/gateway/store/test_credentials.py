@@ -66,6 +66,14 @@ def test_a_credential_is_kept_with_all_its_terms(stores):
     assert stores.credentials.find("SHOP") is None
 
 
+def test_the_id_of_a_secret_is_never_given_out_again(stores):
+    stores.credentials.add("shop", actor="ann")
+    first = stores.credentials.find("shop").secrets[0].id
+    stores.credentials.remove("shop", actor="ann")
+    stores.credentials.add("shop", actor="ann")
+    assert stores.credentials.find("shop").secrets[0].id != first
+
+
 def test_no_secret_is_kept_anywhere(stores):
     secrets = [
         stores.credentials.add("shop", actor="ann"),
