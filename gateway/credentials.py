@@ -28,6 +28,7 @@ _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")  # https://docs.aws.amazon.com/ses/la
 _CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_APPLICATION = 100
 _LARGEST = 2**31 - 1
+_MISREAD = frozenset("@<>()[],;:\\")  # in a local part
 _MAPPED = ip_network("::ffff:0:0/96")
 
 
@@ -106,12 +107,12 @@ class Credential:
         return Caps(self.per_minute, self.per_day)
 
     def allows_sender(self, address: str) -> bool:
-        """Whether mail may come from this address. A text without an @ is none: the null reverse-path is not asked."""
+        """Whether mail may come from this address. What is none may not: the null reverse-path is not asked."""
         if not self.senders:
             return True
         key = address_key(address)
         domain = key.rpartition("@")[2]
-        return "@" in address and any(_covers(rule, key, domain) for rule in self.senders)
+        return _is_one_address(address, domain) and any(_covers(rule, key, domain) for rule in self.senders)
 
     def matching(self, password: str, now: datetime) -> Secret | None:
         """The live secret that the password is; None when it is none of them, or the credential is disabled.
@@ -255,6 +256,19 @@ def _tags(tags: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     if len(tags) > MAX_TAGS:
         raise CredentialError(f"{len(tags)} tags are too many; SES has room for {MAX_TAGS} beside the gateway's own.")
     return tuple(tags)
+
+
+def _is_one_address(address: str, domain: str) -> bool:
+    """Whether nobody can take a part of the text for another address; `domain` is its domain in its ASCII form.
+
+    A quoted local part may hold an address with all its brackets, and an encoded word is one to those who decode it.
+    """
+    local_part = address.strip().rpartition("@")[0]
+    try:
+        parse_mailbox(f"{local_part}@{domain}")
+    except AddressError:
+        return False
+    return "=?" not in local_part and not _MISREAD & set(local_part)
 
 
 def _covers(rule: str, key: str, domain: str) -> bool:

@@ -7,8 +7,11 @@ SES checks `From`, `Sender` and `Return-Path` of a raw mail
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import field as attribute
+from email.policy import default as modern
+from email.utils import getaddresses
 
 from gateway.header_encoding import MAX_LINE, address_tokens, encode_field
 
@@ -16,7 +19,10 @@ from gateway.header_encoding import MAX_LINE, address_tokens, encode_field
 SENDER_FIELDS = {b"from": "From", b"sender": "Sender", b"return-path": "Return-Path"}
 
 LONGEST_FIELD = 8192  # octets; a longer list is not worth the time on the event loop, and SES has the last word
-_BLANKS = re.compile(r"\s+")
+_LONGEST_SECOND_LOOK = 2048  # octets; the time that Python's parsers take grows with the square
+_BLANKS = " \t\r\n"
+_ROUTE = re.compile(r"\A@[A-Za-z0-9.-]+(?:,@[A-Za-z0-9.-]+)*:")  # RFC 5322 section 4.4, without blanks
+_ONE_ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^\s"@]*+)@[^\s"@]*+')  # whether it is a valid one is not asked
 
 Field = tuple[bytes, bytes]
 """A header field: its name in small letters, and all its lines with their line ends, in ASCII."""
@@ -28,6 +34,8 @@ class SenderAddress:
 
     field: str
     address: str
+    written: str = attribute(default="", compare=False, repr=False)
+    """The whole value of the field, for `other_readings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +54,31 @@ class _Mailbox:
 
     @property
     def address(self) -> str:
-        """The bare address, without route (RFC 5322 section 4.4) and comments; what else stands there if it is none."""
-        angles = [text[1:-1] for kind, text in self.tokens if kind == "angle"]
-        if angles:
-            return _BLANKS.sub("", angles[-1]).rpartition(":")[2]
-        bare = "".join(text for kind, text in self.tokens if kind != "comment")
-        return bare.strip() if '"' in bare or "@" not in bare else _BLANKS.sub("", bare)
+        """The bare address, without route and comments; what else stands there if it is none."""
+        angles = [text[1:-1].strip(_BLANKS) for kind, text in self.tokens if kind == "angle"]
+        return _ROUTE.sub("", angles[0], count=1) if angles else self._bare.strip(_BLANKS)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether every reader must see the same one address, or none: nothing here is skipped or put together."""
+        kinds = [kind for kind, text in self.tokens if kind != "comment" and text.strip(_BLANKS)]
+        if "angle" in kinds[:-1]:
+            return False
+        if kinds[-1] != "angle" and not _holds_at(self.tokens):
+            return True  # a name alone, such as `root`
+        address = self.address
+        return not address or _ONE_ADDRESS.fullmatch(address) is not None or not set(address) & set('@":,<>')
+
+    @property
+    def phrase_addresses(self) -> Iterator[str]:
+        """What stands like an address in the display name, outside quotes: some readers stop at it."""
+        if any(kind == "angle" for kind, _ in self.tokens) and _holds_at(self.tokens):
+            yield from (word for word in self._bare.split() if "@" in word)
+
+    @property
+    def _bare(self) -> str:
+        """What stands outside comments and angle brackets; each of those parts two words."""
+        return "".join(" " if kind in ("comment", "angle") else text for kind, text in self.tokens)
 
     def with_address(self, address: str) -> str:
         """The mailbox with another address; its display name and comments stay as they were written."""
@@ -66,16 +93,34 @@ class _Mailbox:
 def sender_addresses(fields: Iterable[Field]) -> tuple[SenderAddress, ...]:
     """The addresses that SES checks, but for `Return-Path: <>`.
 
-    A field that cannot be read, because its quotes are not balanced or it is very long, gives none: whoever wants to
-    know an author must not take a mail without one for harmless.
+    A field that cannot be read, because its quotes are not balanced, it is very long, or two readers may see different
+    addresses in it, gives none: whoever wants to know an author must not take a mail without one for harmless.
     """
     return tuple(
-        SenderAddress(SENDER_FIELDS[name], box.address)
-        for name, field in fields
-        if name in SENDER_FIELDS
-        for box in _mailboxes(_value(field))
+        SenderAddress(SENDER_FIELDS[name], box.address, value)
+        for name, value in ((name, _value(field)) for name, field in fields if name in SENDER_FIELDS)
+        for box in _mailboxes(value)
         if box.address or name == b"from"
     )
+
+
+def other_readings(value: str) -> frozenset[str] | None:
+    """The addresses that less strict readers than ours may see in an address field; None when one of them gives up
+    or the field is longer than any that people write.
+
+    They are the two parsers of Python's email package, and whoever takes an address in a display name for the author.
+    It takes some milliseconds for a long field, so it is asked only for credentials that may not send as everybody.
+    """
+    if len(value) > _LONGEST_SECOND_LOOK:
+        return None
+    unfolded = value.replace("\r\n", "")
+    try:
+        found = [address for _, address in getaddresses([unfolded])]
+        found += [address.addr_spec for address in modern.header_factory("From", unfolded).addresses]
+    except Exception:  # noqa: BLE001  they raise whatever comes (IndexError, RecursionError, ...) at odd input
+        return None
+    found += [address for box in _mailboxes(value) for address in box.phrase_addresses]
+    return frozenset(address for address in found if "@" in address)
 
 
 def rewritten(fields: Sequence[Field], rewrite: SenderRewrite) -> list[Field]:
@@ -118,8 +163,18 @@ def _field(name: str, value: str) -> bytes:
     return field
 
 
+def _holds_at(tokens: Iterable[tuple[str, str]]) -> bool:
+    """Whether an @ stands there outside quotes, comments and angle brackets."""
+    return any(kind == "atom" and "@" in text for kind, text in tokens)
+
+
+def _is_group_name(tokens: Sequence[tuple[str, str]]) -> bool:
+    """Whether what stands before a colon can be nothing but a name, even to a reader that decodes it first."""
+    return not _holds_at(tokens) and not any(kind == "angle" or "=?" in text for kind, text in tokens)
+
+
 def _mailboxes(value: str) -> list[_Mailbox]:
-    """The mailboxes of an address field, those in groups too; none when it cannot be read."""
+    """The mailboxes of an address field, those in groups too; none when any part of it cannot be read."""
     found: list[_Mailbox] = []
     if len(value) > LONGEST_FIELD:
         return found
@@ -128,7 +183,12 @@ def _mailboxes(value: str) -> list[_Mailbox]:
         if kind != "separator":
             tokens.append((kind, text))
             continue
-        if text != ":" and any(other != "comment" and other_text.strip() for other, other_text in tokens):
+        if text == ":":
+            if not _is_group_name(tokens):
+                return []
+        elif any(other != "comment" and other_text.strip(_BLANKS) for other, other_text in tokens):
             found.append(_Mailbox(tuple(tokens)))
+            if not found[-1].is_readable:
+                return []
         tokens = []
     return found

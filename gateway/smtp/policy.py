@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from gateway.addresses import Mailbox
 from gateway.credentials import Credential
-from gateway.senders import SENDER_FIELDS, SenderAddress
+from gateway.senders import SENDER_FIELDS, SenderAddress, other_readings
 from gateway.settings import Settings
 from gateway.smtp import replies
 
@@ -65,15 +65,25 @@ def reverse_path_refusal(credential: Credential, reverse_path: Mailbox | None) -
 def author_refusal(credential: Credential, senders: Sequence[SenderAddress]) -> str | None:
     """The reply that refuses a message for its From; None when the credential may use every address in it.
 
-    What cannot be read is refused where it matters: a reader of the mail may see an address in it that we do not.
+    What cannot be read is refused where it matters: a reader of the mail may see an address in it that we do not. So
+    is what other readers see in it.
     """
     if not credential.senders:
         return None
-    authors = [sender.address for sender in senders if sender.field == SENDER_FIELDS[b"from"]]
+    authors = [sender for sender in senders if sender.field == SENDER_FIELDS[b"from"]]
     if not authors:
         return replies.author_not_allowed(credential, None)
-    refused = next((author for author in authors if not credential.allows_sender(author)), None)
-    return None if refused is None else replies.author_not_allowed(credential, refused)
+    refused = next((author.address for author in authors if not credential.allows_sender(author.address)), None)
+    if refused is not None:
+        return replies.author_not_allowed(credential, refused)
+    for written in dict.fromkeys(author.written for author in authors):
+        seen = other_readings(written)
+        if seen is None:
+            return replies.author_not_allowed(credential, None)
+        foreign = next((address for address in sorted(seen) if not credential.allows_sender(address)), None)
+        if foreign is not None:
+            return replies.author_not_allowed(credential, foreign)
+    return None
 
 
 def relay_warning(settings: Settings) -> str | None:

@@ -64,7 +64,13 @@ def secret(text, id_=1, expires_at=None):
         (("a@y.org", "x.org"), "b@x.org", True),
         (("x.org",), "", False),
         (("x.org",), "x.org", False),
-        (("x.org",), "@x.org", True),
+        (("x.org",), "@x.org", False),
+        (("x.org",), "ceo@victim.com@x.org", False),
+        (("x.org",), "ceo@victim.com\x01@x.org", False),
+        (("x.org",), "ceo@victim.com app@x.org", False),
+        (("x.org",), '"ceo@victim.com"@x.org', False),
+        (("x.org",), '"the shop"@x.org', True),
+        (("x.org",), "=?utf-8?q?ceo=40victim.com?=@x.org", False),
     ],
 )
 def test_a_sender_is_allowed_by_any_of_the_rules(rules, address, allowed):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.content import Trace, inspect, prepare, senders_of
-from gateway.senders import SenderAddress, SenderRewrite
+from gateway.senders import SenderAddress, SenderRewrite, other_readings
 
 TRACE = Trace(
     attempt_id="0123456789abcdef0123456789abcdef",
@@ -47,7 +47,6 @@ def rewritten(fields: bytes, *unverified: str) -> list[bytes]:
         (b'From: "Shop, Inc. <x@y.test>" <shop@example.org>\r\n', [("From", "shop@example.org")]),
         (b"From: shop@example.org (Shop, Inc. <x@y.test>)\r\n", [("From", "shop@example.org")]),
         (b"From: Shop\r\n <shop@example.org\r\n >\r\n", [("From", "shop@example.org")]),
-        (b"From: shop @ example.org\r\n", [("From", "shop@example.org")]),
         (b'From: "the shop"@example.org\r\n', [("From", '"the shop"@example.org')]),
         (b"From: <@relay.test,@b.test:shop@example.org>\r\n", [("From", "shop@example.org")]),
         (b"From: a@b.test, C <c@d.test>\r\n", [("From", "a@b.test"), ("From", "c@d.test")]),
@@ -55,7 +54,27 @@ def rewritten(fields: bytes, *unverified: str) -> list[bytes]:
         (b"From: root (Cron Daemon)\r\n", [("From", "root")]),
         (b"From: <>\r\n", [("From", "")]),
         ("From: Größe <a@bücher.example>\r\n".encode(), [("From", "a@xn--bcher-kva.example")]),
+        (b"From: undisclosed: a@b.test;\r\n", [("From", "a@b.test")]),
+        (b"From: <a@b.test> (after)\r\n", [("From", "a@b.test")]),
+        (b"From: root@my_host\r\n", [("From", "root@my_host")]),
         (b'From: "unbalanced <a@b.test>\r\n', []),
+        (b"From: shop @ example.org\r\n", []),
+        (b"From: <a@b.test> <c@d.test>\r\n", []),
+        (b"From: <a@b.test> after\r\n", []),
+        (b"From: <a@b.test>: c@d.test;\r\n", []),
+        (b"From: a@b.test: c@d.test;\r\n", []),
+        (b"From: <a@b.test>:<c@d.test>\r\n", []),
+        (b"From: =?utf-8?q?a=40b.test?=: c@d.test;\r\n", []),
+        (b"From: c@d.test, a@b.test:;\r\n", []),
+        (b"From: <a@b.test:c@d.test>\r\n", []),
+        (b"From: <@x.test,a@b.test:c@d.test>\r\n", []),
+        (b'From: <"a">@b.test>,"<c@d.test>\r\n', []),
+        (b"From: a@b.test c@d.test\r\n", []),
+        (b"From: <a@b.test c@d.test>\r\n", []),
+        (b"From: =?utf-8?q?a=40b.test?= c@d.test\r\n", []),
+        (b"From: a@b.test (x) @d.test\r\n", []),
+        (b"From: a@b.test\x01@d.test\r\n", []),
+        (b"From: a@b.test@d.test\r\n", []),
         (b"From: a@b.test" + b",\r\n c@d.test" * 1000 + b"\r\n", []),
         (b"From: a@b.test\r\nReturn-Path: <>\r\n", [("From", "a@b.test")]),
         (
@@ -130,6 +149,24 @@ def test_the_addresses_that_ses_checks(fields, expected):
 )
 def test_what_becomes_of_senders_that_ses_would_refuse(fields, expected):
     assert rewritten(fields, "bad@x.test", "root", "") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (" Shop\r\n <a@b.test>", {"a@b.test"}),
+        (' "c@d.test via Shop" <a@b.test>', {"a@b.test"}),
+        (" =?utf-8?q?c=40d.test_via_Shop?= <a@b.test>", {"a@b.test"}),
+        (" a@b.test (c@d.test)", {"a@b.test"}),
+        (" Us: a@b.test, root;", {"a@b.test"}),
+        (" c@d.test <a@b.test>", {"a@b.test", "c@d.test"}),
+        (" root", set()),
+        (" " + "x" * 2048 + " <a@b.test>", None),
+        (" " + "(" * 1000 + ")" * 1000 + " a@b.test", None),
+    ],
+)
+def test_what_other_readers_see(value, expected):
+    assert other_readings(value) == expected
 
 
 def test_lines_stay_within_their_limit():

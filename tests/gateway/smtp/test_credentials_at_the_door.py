@@ -74,7 +74,17 @@ class TestSenders:
         )
         assert front.messages.stored == []
 
-    @pytest.mark.parametrize("author", [b"root", b'"unbalanced <shop@example.org>', b"undisclosed:;"])
+    @pytest.mark.parametrize(
+        "author",
+        [
+            b"root",
+            b'"unbalanced <shop@example.org>',
+            b"undisclosed:;",
+            b"<boss@victim.test> <shop@example.org>",
+            b"boss@victim.test\r\n shop@example.org",
+            b"boss@victim.test: shop@example.org;",
+        ],
+    )
     def test_a_from_that_cannot_be_read_is_refused_where_it_matters(self, door, author):
         _, client = door(senders=("example.org",))
         assert client.mail(mail_from(author)) == (
@@ -85,6 +95,21 @@ class TestSenders:
     def test_several_authors_that_are_all_its_own_are_taken(self, door):
         _, client = door(senders=self.RULES)
         assert client.mail(mail_from(b"Shop <shop@example.org>, a@example.com")).startswith("250 ")
+
+    @pytest.mark.parametrize("author", ["Größe <a@bücher.example>", "a@bücher.example", "a@xn--bcher-kva.example"])
+    def test_a_domain_beyond_ascii_is_its_own_in_both_spellings(self, door, author):
+        _, client = door(senders=("example.org", "xn--bcher-kva.example"))
+        assert client.mail(mail_from(author.encode())).startswith("250 ")
+
+    def test_raw_bytes_beside_an_address_do_not_hide_another(self, door):
+        _, client = door(senders=self.RULES)
+        reply = client.mail(mail_from("boss@victim.test größe@example.com".encode()))
+        assert reply.startswith("550 5.7.1 shop may not send with")
+
+    def test_two_from_fields_are_not_one_readable_author(self, door):
+        _, client = door(senders=("example.org",))
+        two = mail_from(b"boss@victim.test:;\r\nFrom: shop@example.org")
+        assert client.mail(two).startswith("550 ")
 
     def test_without_rules_every_sender_is_taken(self, door):
         _, client = door()

@@ -4,8 +4,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from gateway.senders import sender_addresses
 from gateway.settings import Settings, read_settings
-from gateway.smtp.policy import client_address, client_key, is_within, relay_warning
+from gateway.smtp.policy import author_refusal, client_address, client_key, is_within, relay_warning
+from tests.gateway.smtp.admitting import credential
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -90,3 +92,84 @@ def test_network_that_only_begins_on_loopback_reaches_beyond_it():
 def test_open_relay_is_called_what_it_is(everything):
     said = warning("0.0.0.0:25, [::]:25", f"127.0.0.1, {everything}") or ""
     assert said.startswith("Everybody may send to any address without a password through 0.0.0.0:25 and [::]:25;")
+
+
+def refusal(rule, author):
+    field = b"From: " + author + b"\r\n"
+    return author_refusal(credential(senders=(rule,)), sender_addresses([(b"from", field)]))
+
+
+@pytest.mark.parametrize("rule", ["app@allowed.com", "allowed.com"])
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"<ceo@victim.com> <app@allowed.com>",
+        b"<app@allowed.com> <ceo@victim.com>",
+        b"<ceo@victim.com>: app@allowed.com;",
+        b"ceo@victim.com: app@allowed.com;",
+        b"=?utf-8?q?ceo=40victim.com?=: app@allowed.com;",
+        b"<ceo@victim.com>:<app@allowed.com>",
+        b"app@allowed.com, ceo@victim.com:;",
+        b"<ceo@victim.com:app@allowed.com>",
+        b"<@x.test,ceo@victim.com:app@allowed.com>",
+        b'<"a"@victim.com>,"<app@allowed.com>',
+        b'<"a">@victim.com>,"<app@allowed.com>',
+        b'<"a>"@victim.com>,"<app@allowed.com>',
+        b"<app@allowed.com> ceo@victim.com",
+        b"ceo@victim.com app@allowed.com",
+        b"<ceo@victim.com app@allowed.com>",
+        b"=?utf-8?q?ceo=40victim.com?= app@allowed.com",
+        b"ceo@victim.com (x) @allowed.com",
+        b"ceo@victim.com\x01@allowed.com",
+        b"ceo@victim.com@allowed.com",
+        b"root@allowed_host",
+        b"app @ allowed.com",
+        b"(" * 1000 + b")" * 1000 + b" app@allowed.com",
+    ],
+)
+def test_an_author_that_readers_may_see_differently_is_refused(rule, author):
+    assert "without a readable address in the From header" in (refusal(rule, author) or "")
+
+
+@pytest.mark.parametrize("author", [b"=?utf-8?q?ceo=40victim.com=2C?=@allowed.com", b'"ceo@victim.com"@allowed.com'])
+def test_a_local_part_that_holds_another_address_is_refused(author):
+    assert "may not send with" in (refusal("allowed.com", author) or "")
+
+
+@pytest.mark.parametrize("author", [b"ceo@victim.com <app@allowed.com>", b"app@allowed.com, Boss <ceo@victim.com>"])
+def test_an_author_that_only_some_readers_see_is_refused_by_name(author):
+    assert "with <ceo@victim.com> in the From header" in (refusal("allowed.com", author) or "")
+
+
+@pytest.mark.parametrize("rule", ["app@allowed.com", "allowed.com"])
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"app@allowed.com",
+        b"App@Allowed.COM",
+        b"Shop <app@allowed.com>",
+        b"Shop\r\n <app@allowed.com\r\n >",
+        b'"Shop, Inc." <app@allowed.com>',
+        b"Shop (Inc.) <app@allowed.com> (Shop)",
+        b"app@allowed.com (Shop)",
+        b"app@allowed.com (ceo@victim.com)",
+        b"app@allowed.com, Shop <app@allowed.com>",
+        b"undisclosed: app@allowed.com;",
+        b"<app@allowed.com>",
+        b"app@allowed.com <app@allowed.com>",
+        b'"app@allowed.com via Shop" <app@allowed.com>',
+        b'"jane@victim.com via CRM" <app@allowed.com>',
+        b"=?utf-8?q?jane=40victim.com_via_CRM?= <app@allowed.com>",
+        b"=?utf-8?b?R3LDtsOfZQ==?=\r\n =?utf-8?b?R3LDtsOfZQ==?= <app@allowed.com>",
+    ],
+)
+def test_ordinary_authors_are_taken(rule, author):
+    assert refusal(rule, author) is None
+
+
+def test_a_route_is_no_author():
+    assert refusal("app@allowed.com", b"<@relay.test:app@allowed.com>") is None
+
+
+def test_without_rules_no_author_is_looked_at():
+    assert author_refusal(credential(), ()) is None
