@@ -14,9 +14,11 @@ _QUOTED_STRING = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"'
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 section 3.1
 
 MAX_LOCAL_PART = 64  # RFC 5321 section 4.5.3.1.1
 MAX_DOMAIN = 255  # RFC 5321 section 4.5.3.1.2
+MAX_LABEL = 63  # RFC 1035 section 2.3.4
 MAX_PATH = 256  # RFC 5321 section 4.5.3.1.3, with the angle brackets
 _ROUTING_CHARACTERS = frozenset("%!@:")
 
@@ -79,10 +81,30 @@ def address_key(address: str) -> str:
     domain = domain.casefold().rstrip(".")
     if not domain.isascii():
         with suppress(UnicodeError):  # not a name of the DNS then; it is still the same text each time
-            domain = domain.encode("idna").decode("ascii")
+            domain = a_labels(domain)
     if _QUOTED_STRING.fullmatch(local_part):
         local_part = _QUOTED_PAIR.sub(r"\1", local_part[1:-1])
     return f"{local_part.casefold()}@{domain}"
+
+
+def is_short_enough(domain: str) -> bool:
+    """Whether the domain can be a name of the DNS by its length, as it is written and in its compatible form (NFKC).
+
+    Python's codec looks at the length last, after work that grows with its square; of one character the compatible
+    form can make eighteen.
+    """
+    return _fits(domain) and _fits(unicodedata.normalize("NFKC", domain))
+
+
+def _fits(domain: str) -> bool:
+    return len(domain) <= MAX_DOMAIN and all(len(label) <= MAX_LABEL for label in _DOTS.split(domain))
+
+
+def a_labels(domain: str) -> str:
+    """The domain as IDNA 2003 writes it in ASCII (RFC 3490); UnicodeError when it is no name of the DNS."""
+    if not is_short_enough(domain):
+        raise UnicodeError("the domain or a label of it is too long")
+    return domain.encode("idna").decode("ascii")
 
 
 def reported_address(text: str) -> str:

@@ -7,7 +7,7 @@ header section only the fields that `prepare` lists.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import HeaderParseError
@@ -35,10 +35,14 @@ MAX_SUBJECT = 200
 MAX_HEADER_FROM = 320
 
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
+_FIELD_NAME = re.compile(rb"[!-9;-~]++[ \t]*+:")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _OWN_RECEIVED = re.compile(rb"\sby\s+\S+\s+\(sesgate\)\s")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _REMOVED = frozenset((b"bcc", b"resent-bcc", b"dkim-signature"))
 _REMOVED_PREFIXES = (b"x-ses-", b"x-sesgate-")
+SEARCHED_AT_ONCE = 1024 * 1024
 _MAX_DECODED = 4000  # octets of a field that are looked at for its decoded text
 
 
@@ -105,10 +109,10 @@ def inspect(content: bytes, *, refuse_bare_lf: bool, refold_header: bool = False
     """Check received content (RFC 5321 section 2.3.8, RFC 5322 sections 2.1.1 and 3.6); ContentError refuses it."""
     content = _with_crlf_only(content, refuse_bare_lf=refuse_bare_lf)
     if refold_header:
-        content = refold(content, MAX_LINE)
+        content = refold(content, MAX_LINE, header_within=MAX_HEADER)
     _check_line_lengths(content)
     fields = _inspected_fields(content)
-    received = fields.get(b"received", [])
+    received = _values(fields, b"received")
     if len(received) > MAX_RECEIVED:
         raise ContentError(ContentFault.TOO_MANY_HOPS)
     if sum(_OWN_RECEIVED.search(value) is not None for value in received) > MAX_OWN_RECEIVED:
@@ -122,17 +126,25 @@ def _with_crlf_only(content: bytes, *, refuse_bare_lf: bool) -> bytes:
         raise ContentError(ContentFault.NUL, _line_of(content, nul))
     line_ends = content.count(b"\r\n")
     if content.count(b"\r") != line_ends:
-        raise ContentError(ContentFault.BARE_CR, _line_of(content, _first(content, rb"\r(?!\n)")))
+        raise ContentError(ContentFault.BARE_CR, _line_of(content, _first(content, _BARE_CR)))
     if content.count(b"\n") != line_ends:
         if refuse_bare_lf:
-            raise ContentError(ContentFault.BARE_LF, _line_of(content, _first(content, rb"(?<!\r)\n")))
+            raise ContentError(ContentFault.BARE_LF, _line_of(content, _first(content, _BARE_LF)))
         content = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
 
 
-def _first(content: bytes, pattern: bytes) -> int:
-    match = re.search(pattern, content)
-    return match.start() if match else 0
+def _first(content: bytes, pattern: re.Pattern[bytes]) -> int:
+    """Where the pattern, of one octet and what stands beside it, is found first.
+
+    By and by: a search does not let go of the interpreter, and the event loop waits for it.
+    """
+    for start in range(0, len(content), SEARCHED_AT_ONCE):
+        end = start + SEARCHED_AT_ONCE
+        match = pattern.search(content, start, end + 1)
+        if match is not None and match.start() < end:
+            return match.start()
+    return 0
 
 
 def _line_of(content: bytes, position: int) -> int:
@@ -150,22 +162,23 @@ def _check_line_lengths(content: bytes) -> None:
         start = line_end + 1
 
 
-def _inspected_fields(content: bytes) -> dict[bytes, list[bytes]]:
-    """The values of the header fields by their names in small letters.
+def _inspected_fields(content: bytes) -> list[tuple[bytes, bytes]]:
+    """The header fields in order: their names in small letters, and their values.
 
     ContentError by size, number of From, and what ends the section: behind a line that is neither a field nor empty, a
     `Bcc` would be text of the body, for everybody to read.
     """
-    fields: dict[bytes, list[bytes]] = {}
+    fields: list[tuple[bytes, bytes]] = []
     end = 0
-    for match in _header_fields(content):
-        fields.setdefault(match[1].lower(), []).append(match[2])
+    # One octet more than may be: whether the last line goes on in a fold shows in the octet behind it.
+    for match in _header_fields(content, MAX_HEADER + 1):
+        fields.append((match[1].lower(), match[2]))
         end = match.end()
-        if end > MAX_HEADER:
-            raise ContentError(ContentFault.HEADER_TOO_LARGE)
+    if end > MAX_HEADER or _FIELD_NAME.match(content, end):  # the latter is a field that does not end within reach
+        raise ContentError(ContentFault.HEADER_TOO_LARGE)
     if end < len(content) and not content.startswith(b"\r\n", end):
         raise ContentError(ContentFault.NOT_A_FIELD, _line_of(content, end))
-    authors = fields.get(b"from", [])
+    authors = _values(fields, b"from")
     if len(authors) > 1:
         raise ContentError(ContentFault.SEVERAL_FROM)
     if not authors or not authors[0].strip():
@@ -173,29 +186,41 @@ def _inspected_fields(content: bytes) -> dict[bytes, list[bytes]]:
     return fields
 
 
-def _header_fields(content: bytes) -> Iterator[re.Match[bytes]]:
-    """The header fields in order, each with its folds. They end at the first line that is none."""
+def _header_fields(content: bytes, within: int) -> Iterator[re.Match[bytes]]:
+    """The header fields that end `within` so many octets, in order, each with its folds.
+
+    They end at the first line that is none.
+    """
     position = 0
-    while match := _FIELD.match(content, position):
+    while match := _FIELD.match(content, position, within):
         yield match
         position = match.end()
 
 
-def _facts(fields: dict[bytes, list[bytes]], size: int) -> ContentFacts:
-    message_ids = fields.get(b"message-id", [b""])
+def _values(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for other, value in fields if other == name]
+
+
+def _facts(fields: Sequence[tuple[bytes, bytes]], size: int) -> ContentFacts:
+    first = dict(reversed(fields))
     return ContentFacts(
-        subject=_readable(fields.get(b"subject", [b""])[0], MAX_SUBJECT),
-        header_from=_readable(fields[b"from"][0], MAX_HEADER_FROM),
-        header_message_id=_readable(message_ids[0], MAX_LINE) or None,
+        subject=_readable(first.get(b"subject", b""), MAX_SUBJECT),
+        header_from=_readable(first[b"from"], MAX_HEADER_FROM),
+        header_message_id=_readable(first.get(b"message-id", b""), MAX_LINE) or None,
         size=size,
-        senders=sender_addresses(_sender_fields((name, value) for name in fields for value in fields[name])),
+        senders=sender_addresses(_sender_fields(fields)),
     )
 
 
 def _sender_fields(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[Field]:
-    """Those of SENDER_FIELDS among names and values, in ASCII; very long ones are not worth the encoding."""
+    """Those of SENDER_FIELDS among names and values, in ASCII, as many as are worth the time: LONGEST_FIELD in all.
+
+    A field that there is no room for is left out, like one that cannot be read.
+    """
+    room = LONGEST_FIELD
     for name, value in fields:
-        if name in SENDER_FIELDS and len(value) <= LONGEST_FIELD:
+        if name in SENDER_FIELDS and len(value) <= room:
+            room -= len(name) + len(value)
             yield name, name + b":" + value + b"\r\n" if value.isascii() else encode_field(name, value)
 
 
@@ -221,7 +246,9 @@ def _decoded_words(text: str) -> str:
 
 def senders_of(content: bytes) -> tuple[SenderAddress, ...]:
     """The addresses of inspected content that SES will check."""
-    return sender_addresses(_sender_fields((match[1].lower(), match[2]) for match in _header_fields(content)))
+    return sender_addresses(
+        _sender_fields((match[1].lower(), match[2]) for match in _header_fields(content, len(content)))
+    )
 
 
 def prepare(content: bytes, trace: Trace, rewrite: SenderRewrite | None = None) -> bytes:
@@ -234,7 +261,7 @@ def prepare(content: bytes, trace: Trace, rewrite: SenderRewrite | None = None) 
     """
     fields: list[Field] = []
     end = 0
-    for match in _header_fields(content):
+    for match in _header_fields(content, len(content)):
         end = match.end()
         name = match[1].lower()
         if name not in _REMOVED and not name.startswith(_REMOVED_PREFIXES):

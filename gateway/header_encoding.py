@@ -11,6 +11,8 @@ from base64 import b64encode
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from gateway.addresses import a_labels
+
 MAX_LINE = 998  # RFC 5322 section 2.1.1, without CRLF
 _FOLD_AT = 76  # RFC 2047 section 2 for a line that holds an encoded-word
 _ENCODED_WORD_OCTETS = 39  # gives words of at most 64 characters; RFC 2047 allows 75
@@ -262,6 +264,6 @@ def _address(text: str) -> str:
 def _idna(domain: str) -> str:
     name = domain.strip(_BLANKS)
     try:
-        return domain.replace(name, name.encode("idna").decode("ascii")) if name else domain
+        return domain.replace(name, a_labels(name)) if name else domain
     except UnicodeError:  # no name of the DNS; any ASCII form is as good
         return _percent(domain)

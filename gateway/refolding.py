@@ -11,9 +11,16 @@ from collections.abc import Iterator
 _END = b"\r\n\r\n"
 
 
-def refold(content: bytes, longest: int) -> bytes:
-    """`content`, whose lines end with CRLF, and no header line longer than `longest` octets where that can be."""
-    end = content.find(_END)
+def refold(content: bytes, longest: int, *, header_within: int) -> bytes:
+    """`content`, whose lines end with CRLF, and no header line longer than `longest` octets where that can be.
+
+    A header section that does not end within `header_within` octets is left alone: it is going to be refused, and the
+    work on it would have no bound.
+    """
+    reach = header_within + len(_END)
+    end = content.find(_END, 0, reach)
+    if end < 0 and len(content) > reach:
+        return content
     header, rest = (content, b"") if end < 0 else (content[:end], content[end:])
     lines = header.split(b"\r\n")
     if all(len(line) <= longest for line in lines):
@@ -23,10 +30,13 @@ def refold(content: bytes, longest: int) -> bytes:
 
 def _pieces(line: bytes, longest: int) -> Iterator[bytes]:
     """The line cut before white space. No piece is white space alone: some would read it as the end of the section."""
-    while len(line) > longest:
-        cut = max(line.rfind(b" ", 1, longest + 1), line.rfind(b"\t", 1, longest + 1))
-        if cut < 1 or not line[:cut].strip(b" \t") or not line[cut:].strip(b" \t"):
+    start = 0
+    text_end = len(line.rstrip(b" \t"))
+    while len(line) - start > longest:
+        reach = start + longest + 1
+        cut = max(line.rfind(b" ", start + 1, reach), line.rfind(b"\t", start + 1, reach))
+        if cut < 0 or cut >= text_end or not line[start:cut].strip(b" \t"):
             break
-        yield line[:cut]
-        line = line[cut:]
-    yield line
+        yield line[start:cut]
+        start = cut
+    yield line[start:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stringprep
 
+from gateway.addresses import a_labels, is_short_enough
 from gateway.smtp import replies
 from gateway.smtp.replies import RefusedError
 
@@ -78,9 +79,14 @@ def in_ascii(line: bytes) -> str:
 
 
 def _a_label(domain: str) -> str:
-    """What is compatible with ASCII becomes ASCII in it, a full-width bracket too: only letters may come of it."""
+    """What is compatible with ASCII becomes ASCII in it, a full-width bracket too: only letters may come of it.
+
+    A domain that is too long counts as an error: nobody's address book has one, and asking again is to cost no more.
+    """
+    if not is_short_enough(domain):
+        raise RefusedError(replies.NON_ASCII_DOMAIN)
     try:
-        label = domain.encode("idna").decode("ascii")
+        label = a_labels(domain)
     except UnicodeError:
         label = ""
     has_invisible = any(map(stringprep.in_table_b1, domain))  # IDNA 2003 drops them, and means another domain

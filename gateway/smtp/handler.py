@@ -30,7 +30,9 @@ from gateway.suppression_policy import Reason
 
 log = get_logger(__name__)
 
-_INSPECT_ASIDE = 256 * 1024  # octets; less is inspected in under a millisecond, on the event loop
+_INSPECT_ASIDE = (
+    256 * 1024
+)  # octets; less is inspected on the event loop, in a millisecond if nothing about it is hostile
 
 
 class Suppression(Protocol):

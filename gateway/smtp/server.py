@@ -73,6 +73,8 @@ class Front:
         self._connections = Connections(self._limits)
         self._lookups = ThreadPoolExecutor(_LOOKUP_THREADS, "smtp-lookup")
         self._inspections = ThreadPoolExecutor(_INSPECTION_THREADS, "smtp-inspect")
+        # Of its own: every MAIL waits for it, and must not wait for somebody's large content.
+        self._disk_looks = ThreadPoolExecutor(1, "smtp-disk")
         self._servers: list[Reception] = []
         self._certificates: Certificates | None = None
         self._refreshing: asyncio.Task[None] | None = None
@@ -96,7 +98,7 @@ class Front:
             in_flight=OctetsInFlight(max(self._limits.octets_in_flight, 2 * self._settings.max_message_bytes)),
             certificates=self._certificates,
         )
-        free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._inspections)
+        free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._disk_looks)
         await self._admission.start(self._settings.gate_timeout.total_seconds())
         try:
             for listener in self._settings.listeners:
@@ -189,6 +191,7 @@ class Front:
         await asyncio.sleep(0)  # connection_lost is called on the next turn of the loop
         self._lookups.shutdown(wait=False, cancel_futures=True)
         self._inspections.shutdown(wait=False, cancel_futures=True)
+        self._disk_looks.shutdown(wait=False, cancel_futures=True)
 
     async def _listen(self, listener: Listener, state: FrontState, free_space: FreeSpace) -> Reception:
         loop = asyncio.get_running_loop()

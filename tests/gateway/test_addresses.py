@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.addresses import AddressError, Mailbox, address_key, parse_forward_path, parse_mailbox, reported_address
+from gateway.addresses import (
+    AddressError,
+    Mailbox,
+    a_labels,
+    address_key,
+    parse_forward_path,
+    parse_mailbox,
+    reported_address,
+)
 
 LONG_LABEL = "a" * 63
 
@@ -186,3 +194,16 @@ def test_an_address_has_the_key_of_its_key(address):
 )
 def test_the_bare_address_in_what_ses_reports(text, address):
     assert reported_address(text) == address
+
+
+@pytest.mark.parametrize("dot", [".", "\u3002", "\uff0e", "\uff61"])
+def test_any_dot_of_idna_ends_a_label(dot):
+    assert a_labels(dot.join(["ü" + "b" * 40] * 3)).count(".") == 2
+
+
+@pytest.mark.parametrize("domain", ["例" * 64, ".".join(["ü" * 10] * 24), "例" * 1_000_000])
+def test_a_domain_that_is_too_long_has_no_a_labels_and_its_key_is_its_text(domain):
+    """The last of them would keep the codec busy for hours."""
+    with pytest.raises(UnicodeError, match="too long"):
+        a_labels(domain)
+    assert address_key(f"A@{domain}") == f"a@{domain}"

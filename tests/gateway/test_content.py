@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.content import ContentError, ContentFault, Inspected, Trace, inspect, prepare
+from gateway import content as content_module
+from gateway.content import (
+    MAX_HEADER,
+    SEARCHED_AT_ONCE,
+    ContentError,
+    ContentFault,
+    Inspected,
+    Trace,
+    inspect,
+    prepare,
+)
 
 TRACE = Trace(
     attempt_id="0123456789abcdef0123456789abcdef",
@@ -120,6 +130,54 @@ class TestInspect:
     @pytest.mark.parametrize("line", [b"no field", b" From: a@b.test", b"From a@b.test Sat Nov 21 10:00:00 2026"])
     def test_the_first_line_must_be_a_field(self, line):
         assert fault_of(line + b"\r\n" + COMPLETE + b"\r\n") == (ContentFault.NOT_A_FIELD, 1)
+
+    @pytest.mark.parametrize("fold", [b"", b"\r\n x"])
+    def test_header_section_may_have_so_many_octets_and_no_more(self, fold):
+        full = COMPLETE + b"X: x\r\n" * ((MAX_HEADER - len(COMPLETE) - 30) // 6)
+        full += b"Y:" + b"y" * (MAX_HEADER - len(full) - 4 - len(fold)) + fold + b"\r\n"
+        assert len(full) == MAX_HEADER
+        assert accept(full + b"\r\nbody\r\n").facts.size == MAX_HEADER + 8
+        too_large = (ContentFault.HEADER_TOO_LARGE, None)
+        assert fault_of(full[:-2] + b"y\r\n\r\nbody\r\n") == too_large
+        assert fault_of(full + b" a fold\r\n\r\nbody\r\n") == too_large
+        assert fault_of(full + b"Z: z\r\n\r\nbody\r\n") == too_large
+        assert fault_of(full + b"no field\r\n\r\n") == (ContentFault.NOT_A_FIELD, full.count(b"\n") + 1)
+
+    def test_header_field_of_any_length_is_refused_after_no_more_than_a_header_section_is_read(self, monkeypatch):
+        read: list[int] = []
+
+        class Reader:
+            def __init__(self, pattern: re.Pattern[bytes]) -> None:
+                self._pattern = pattern
+
+            def match(self, content: bytes, start: int, end: int) -> re.Match[bytes] | None:
+                read.append(end)
+                return self._pattern.match(content, start, end)
+
+        monkeypatch.setattr("gateway.content._FIELD", Reader(content_module._FIELD))
+        folded = COMPLETE + b"X:" + b" x\r\n" * 1_000_000
+        assert fault_of(folded + b"\r\nbody\r\n") == (ContentFault.HEADER_TOO_LARGE, None)
+        assert set(read) == {MAX_HEADER + 1}
+
+    @pytest.mark.parametrize("offset", [-2, -1, 0, 1])
+    @pytest.mark.parametrize(
+        ("bare", "fault"), [(b"\rx", ContentFault.BARE_CR), (b"x\n", ContentFault.BARE_LF)], ids=["CR", "LF"]
+    )
+    def test_bare_line_end_is_found_wherever_a_search_for_it_ends(self, bare, fault, offset):
+        content = COMPLETE + b"\r\n"
+        before = 2 * SEARCHED_AT_ONCE + offset - len(content)
+        content += b"\r\n" * (before // 2) + b"x" * (before % 2)
+        line = content.count(b"\n") + 1
+        assert fault_of(content + bare + b"\r\n", refuse_bare_lf=True) == (fault, line)
+
+    @pytest.mark.parametrize("offset", [-2, -1, 0, 1])
+    def test_line_end_across_two_searches_is_not_bare(self, offset):
+        content = COMPLETE + b"\r\n"
+        content += b"x" * (SEARCHED_AT_ONCE % 2 + (offset - len(content)) % 2)
+        content += b"\r\n" * ((SEARCHED_AT_ONCE + offset - len(content)) // 2 + 10)
+        line = content.count(b"\n") + 1
+        assert fault_of(content + b"x\ry", refuse_bare_lf=True) == (ContentFault.BARE_CR, line)
+        assert fault_of(content + b"x\ny", refuse_bare_lf=True) == (ContentFault.BARE_LF, line)
 
     def test_a_header_section_may_end_with_the_content(self):
         assert accept(COMPLETE).content == COMPLETE

@@ -4,9 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.refolding import refold
+from gateway.refolding import refold as refold_within
 
+MAX_HEADER = 1000
 BODY = b"\r\n\r\n" + b"y" * 90 + b" " + b"z" * 90 + b"\r\n"
+
+
+def refold(content: bytes, longest: int) -> bytes:
+    return refold_within(content, longest, header_within=MAX_HEADER)
 
 
 def test_a_long_field_is_folded_before_white_space():
@@ -38,3 +43,19 @@ def test_taking_out_the_new_breaks_gives_the_same_octets(lines, longest):
     assert folded.endswith(BODY) or b"\r\n\r\n" in header + b"\r\n"
     for line in folded.split(b"\r\n"):
         assert line.strip() or line in (header + BODY).split(b"\r\n")
+
+
+def test_a_header_section_of_the_greatest_size_is_folded_and_a_longer_one_is_left_alone():
+    longest = b"X:" + b" x" * (MAX_HEADER // 2 - 1)
+    assert len(longest) == MAX_HEADER
+    assert max(map(len, refold(longest + BODY, 78).partition(BODY)[0].split(b"\r\n"))) <= 78
+    longer = longest + b"x" + BODY
+    assert refold(longer, 78) is longer
+
+
+@pytest.mark.parametrize("header", [b"X:" + b" x" * 14_000_000, b"X:\r\n" * 7_000_000], ids=["a line", "lines"])
+@pytest.mark.parametrize("rest", [BODY, b""], ids=["ended", "endless"])
+def test_a_header_section_without_an_end_in_reach_costs_nothing(header, rest):
+    """The one line took more than a minute when each cut copied what was left of it."""
+    content = header + rest
+    assert refold(content, 998) is content

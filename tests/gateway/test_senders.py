@@ -76,6 +76,15 @@ def rewritten(fields: bytes, *unverified: str) -> list[bytes]:
         (b"From: a@b.test\x01@d.test\r\n", []),
         (b"From: a@b.test@d.test\r\n", []),
         (b"From: a@b.test" + b",\r\n c@d.test" * 1000 + b"\r\n", []),
+        (
+            b"Sender: s@b.test" + b" " * 900 + b"\r\n" + b"From: a@b.test\r\n",
+            [("Sender", "s@b.test"), ("From", "a@b.test")],
+        ),
+        (
+            (b"Sender: s@b.test" + b"\r\n  " * 1000 + b"\r\n") * 3 + b"From: a@b.test\r\n",
+            [("Sender", "s@b.test")] * 2 + [("From", "a@b.test")],
+        ),
+        ((b"Sender: s@b.test\r\n") * 600 + b"From: a@b.test\r\n", [("Sender", "s@b.test")] * 546),
         (b"From: a@b.test\r\nReturn-Path: <>\r\n", [("From", "a@b.test")]),
         (
             b"Return-Path: <r@b.test>\r\nSender: s@b.test\r\nFrom: a@b.test\r\nReply-To: x@y.test\r\n",

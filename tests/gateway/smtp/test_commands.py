@@ -124,6 +124,27 @@ def test_addresses_beyond_ascii_are_refused_with_the_reason(line, reply):
     assert refused.value.reply == reply
 
 
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "例" * 64,
+        "b." + "例" * 64,
+        "\u3002".join(["例" * 50] * 6),
+        "b。" + "例" * 64 + "｡test",
+        "例" * 670,
+        "\ufdfa" * 4,
+    ],
+)
+def test_a_domain_that_is_too_long_is_an_error_and_not_encoded(domain, monkeypatch):
+    encoded: list[str] = []
+    monkeypatch.setattr("gateway.smtp.commands.a_labels", encoded.append)
+    with pytest.raises(RefusedError) as refused:
+        in_ascii(f"MAIL FROM:<a@{domain}>\r\n".encode())
+    assert refused.value.reply == replies.NON_ASCII_DOMAIN
+    assert refused.value.is_error
+    assert encoded == []
+
+
 @pytest.mark.parametrize("verb", ["GET", "POST", "BDAT", "CONNECT", "HOST:", "CONTENT-TYPE:"])
 def test_other_protocols_are_known(verb):
     assert is_foreign(verb)

@@ -9,6 +9,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
+from gateway.content import Inspected, inspect
 from gateway.settings import HostPort, Listener, Settings
 from gateway.smtp import replies, server
 from gateway.smtp.server import Front, ListenError
@@ -285,6 +287,32 @@ def test_start_says_who_may_relay_from_outside(tmp_path, monkeypatch, trusted, w
     asyncio.run(start_and_stop())
     said = [call.kwargs["reason"] for call in log.calls if call.args == ("smtp.relay_open",)]
     assert ["Every client in 10.0.0.0/8 may send" in reason for reason in said] == [True] * warned
+
+
+def test_slow_inspections_do_not_keep_the_disk_check_waiting(tmp_path, monkeypatch):
+    """Every MAIL waits for that check; without a thread of its own it would stand behind them."""
+    go_on = threading.Event()
+    begun: list[bytes] = []
+
+    def inspect_slowly(content: bytes, *, refuse_bare_lf: bool, refold_header: bool) -> Inspected:
+        begun.append(content[:1])
+        go_on.wait(60)
+        return inspect(content, refuse_bare_lf=refuse_bare_lf, refold_header=refold_header)
+
+    monkeypatch.setattr("gateway.smtp.handler.inspect", inspect_slowly)
+    monkeypatch.setattr("gateway.smtp.disk._CHECK_EVERY", 0)
+    large = MESSAGE + b"x" * 70 + (b"\r\n" + b"x" * 70) * 5000 + b"\r\n."
+    with running_front(tmp_path) as front, front.connect() as one, front.connect() as other, front.connect() as third:
+        try:
+            for client in (one, other):
+                client.begin()
+                client.send(large + b"\r\n")
+            until(lambda: len(begun) == 2)
+            third.say(b"EHLO c")
+            assert third.say(b"MAIL FROM:<a@b.test>") == replies.SENDER_OK
+        finally:
+            go_on.set()
+        assert [client.reply()[:4] for client in (one, other)] == ["250 "] * 2
 
 
 def reset(client: Client) -> None:
