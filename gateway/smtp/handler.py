@@ -30,9 +30,7 @@ from gateway.suppression_policy import Reason
 
 log = get_logger(__name__)
 
-_INSPECT_ASIDE = (
-    256 * 1024
-)  # octets; less is inspected on the event loop, in a millisecond if nothing about it is hostile
+_INSPECT_ASIDE = 256 * 1024  # octets; less is inspected on the event loop: about a millisecond, if it is not hostile
 
 
 class Suppression(Protocol):
