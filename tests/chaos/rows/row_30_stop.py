@@ -21,7 +21,7 @@ from tests.chaos.site import Site, build
 from tests.support.installation import Installation
 from tests.support.waiting import until
 
-_TURNS_TAKEN = {Tier.SHORT: 2, Tier.STANDARD: 25, Tier.LONG: 100}  # with two programs each
+_TURNS_TAKEN = {Tier.STANDARD: 25, Tier.LONG: 100}  # with two programs each
 _UPS = {Tier.STANDARD: 3, Tier.LONG: 10}
 _LATENCY_MS = 1500  # of a call to SES: whoever is asked to end has one under way
 _RATE = 8.0
@@ -39,7 +39,7 @@ _TURNS = (
     "30",
     title="SIGTERM and Ctrl-C under load: fronts, workers with threads and with processes, the webhook",
     passes=_PASSES,
-    tiers={Tier.SHORT: 15, Tier.STANDARD: 160, Tier.LONG: 600},
+    tiers={Tier.STANDARD: 160, Tier.LONG: 600},
 )
 def programs_are_asked_to_end(run: Run) -> None:
     site = build(run)

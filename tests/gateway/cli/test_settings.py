@@ -29,7 +29,8 @@ def test_what_is_shown_can_be_set_again(sesgate):
         "SESGATE_RATE_FACTOR": "0.5",
         "SESGATE_SES_CONFIGURATION_SET": "main",
     }
-    first = {name: one["value"] for name, one in shown(sesgate, **environ).items()}
+    # What has no value is left out: an empty variable of the staging guard is an error.
+    first = {name: one["value"] for name, one in shown(sesgate, **environ).items() if one["value"]}
     assert read_settings(first).model_dump(exclude={"database_url"}) == read_settings(environ).model_dump(
         exclude={"database_url"}
     )
