@@ -14,7 +14,8 @@ from deploy.compose.make_secrets import make_secrets, write_secrets
 from deploy.compose_check.composefile import FILE, SECRETS, Compose, Service
 from deploy.compose_check.dockerfile import FILE as DOCKERFILE
 from deploy.compose_check.dockerfile import Dockerfile
-from gateway.settings import PREFIX, Settings, SettingsError, parse_duration, read_settings
+from gateway.setting_values import parse_duration
+from gateway.settings import PREFIX, Settings, SettingsError, read_settings
 from tasks.flower import FlowerOptionsError, flower_environment
 
 # Variables of other programs: AWS's SDK, and the official image of PostgreSQL.

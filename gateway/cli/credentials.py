@@ -17,7 +17,7 @@ from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
 from gateway.cli.output import show_json, spoken_time
 from gateway.credentials import Credential, CredentialError, by_network
-from gateway.settings import parse_duration
+from gateway.setting_values import parse_duration
 from gateway.store.credentials import Standing
 from gateway.store.stores import Stores
 

@@ -9,7 +9,7 @@ import click
 
 from gateway.cli.errors import UsageError
 from gateway.credentials import CredentialError, Terms, network, tag
-from gateway.settings import parse_size
+from gateway.setting_values import parse_size
 
 NONE = "none"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gateway.cli.errors import UsageError
-from gateway.settings import parse_duration
+from gateway.setting_values import parse_duration
 
 
 def moment(text: str) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from http import HTTPStatus
 
-from gateway.settings import HostPort
+from gateway.setting_values import HostPort
 
 _TIMEOUT = 2.0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 
-from gateway.settings import HostPort, Settings
+from gateway.setting_values import HostPort
+from gateway.settings import Settings
 
 _WEBHOOK_THREADS = 16
 _ADMIN_THREADS = 4

@@ -13,7 +13,8 @@ from gateway.cli.help import example
 from gateway.cli.network import answers, reachable
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.environment import child_environment, render_exports
-from gateway.settings import HostPort, Settings
+from gateway.setting_values import HostPort
+from gateway.settings import Settings
 
 
 @click.group(invoke_without_command=True, epilog=example("sesgate sandbox"))

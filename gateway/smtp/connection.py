@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP
 
 from gateway.credentials import Credential
 from gateway.logs import get_logger
-from gateway.settings import HostPort, Listener
+from gateway.setting_values import HostPort, Listener
 from gateway.smtp import auth, policy, replies
 from gateway.smtp.admission import Admission
 from gateway.smtp.connections import Connections

@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.logs import get_logger
-from gateway.settings import Listener
+from gateway.setting_values import Listener
 from gateway.smtp import policy, proxy, replies
 from gateway.smtp.protocol import GatewaySMTP
 from gateway.smtp.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Certificates, why_failed

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from gateway.guard import guard_warning
 from gateway.logs import get_logger
-from gateway.settings import HostPort, Listener, Settings
+from gateway.setting_values import HostPort, Listener
+from gateway.settings import Settings
 from gateway.smtp.admission import Admission, CredentialSource, OnlyLocal
 from gateway.smtp.auth import Authenticator
 from gateway.smtp.backoff import BackOff

@@ -16,7 +16,8 @@ from typing import Final
 from cryptography.x509 import load_pem_x509_certificate
 
 from gateway.logs import get_logger
-from gateway.settings import Listener, Settings, TlsVersion, spoken
+from gateway.setting_values import Listener, TlsVersion, spoken
+from gateway.settings import Settings
 
 log = get_logger(__name__)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import PREFIX, Settings, parse_duration, read_settings, sources
+from gateway.setting_values import parse_duration
+from gateway.settings import PREFIX, Settings, read_settings, sources
 from tasks.services import read_timeout
 
 FILES = Path(__file__).parents[2] / "deploy" / "systemd"

@@ -6,18 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import (
-    HostPort,
-    Listener,
-    Settings,
-    SettingsError,
-    load_dotenv_into,
-    parse_duration,
-    parse_host_port,
-    parse_listeners,
-    parse_size,
-    read_settings,
-)
+from gateway.setting_values import HostPort, Listener, parse_duration, parse_host_port, parse_listeners, parse_size
+from gateway.settings import Settings, SettingsError, load_dotenv_into, read_settings
 
 # The tables of DESIGN section 4.
 DEFAULTS = {

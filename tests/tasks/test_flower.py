@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.settings import Settings, parse_host_port
+from gateway.setting_values import parse_host_port
+from gateway.settings import Settings
 from tasks.flower import FlowerOptionsError, flower_environment
 
 OUTSIDE = Settings(flower_listen=parse_host_port("0.0.0.0:5555"))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gateway.cli.network import reachable
 from gateway.guard import guard_warning
-from gateway.settings import HostPort, Listener, Settings
+from gateway.setting_values import HostPort, Listener
+from gateway.settings import Settings
 from gateway.smtp.policy import relay_warning
 
 _FROM = "app@example.com"

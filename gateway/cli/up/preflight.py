@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 
 from gateway.cli.errors import CommandError, UsageError
-from gateway.settings import HostPort, Settings
+from gateway.setting_values import HostPort
+from gateway.settings import Settings
 from gateway.smtp.tls import CertificateError, open_certificates
 from gateway.store.db import Database
 from gateway.store.errors import StoreError, StoreUnavailableError

@@ -15,7 +15,8 @@ from celery.utils.nodenames import host_format
 from gateway.broker import make_app
 from gateway.cli.network import answers, reachable
 from gateway.cli.up.children import worker_node
-from gateway.settings import HostPort, Listener, Settings
+from gateway.setting_values import HostPort, Listener
+from gateway.settings import Settings
 from gateway.smtp.policy import client_address, is_within
 
 PATIENCE = 60.0

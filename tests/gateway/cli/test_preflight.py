@@ -6,7 +6,8 @@ import pytest
 
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.up.preflight import addresses, check_addresses, check_aws
-from gateway.settings import HostPort, Settings
+from gateway.setting_values import HostPort
+from gateway.settings import Settings
 from tests.support.sandbox import free_port
 
 

@@ -9,7 +9,8 @@ import pytest
 from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
 from gateway.cli.up.readiness import Probe, probes, wait_until_ready
-from gateway.settings import HostPort, Listener, Settings, read_settings
+from gateway.setting_values import HostPort, Listener
+from gateway.settings import Settings, read_settings
 from tests.support.sandbox import free_port
 
 

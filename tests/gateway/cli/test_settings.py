@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from gateway.cli.settings import describe, masked, spell_duration, spell_size
-from gateway.settings import Settings, parse_duration, parse_size, read_settings, sources
+from gateway.setting_values import parse_duration, parse_size
+from gateway.settings import Settings, read_settings, sources
 
 
 def shown(sesgate, **environ):

@@ -20,7 +20,8 @@ from gateway.addresses import Mailbox
 from gateway.content import ContentFacts
 from gateway.credentials import Caps
 from gateway.envelope import Envelope
-from gateway.settings import HostPort, Settings, parse_listeners
+from gateway.setting_values import HostPort, parse_listeners
+from gateway.settings import Settings
 from gateway.smtp.limits import Limits
 from gateway.smtp.server import Front
 from gateway.suppression_policy import Reason

@@ -18,7 +18,8 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from gateway.content import Inspected, inspect
-from gateway.settings import HostPort, Listener, Settings
+from gateway.setting_values import HostPort, Listener
+from gateway.settings import Settings
 from gateway.smtp import replies, server
 from gateway.smtp.server import Front, ListenError
 from tests.gateway.smtp.running import HOST, MESSAGE, Client, MessageDouble, SuppressionDouble, running_front
@@ -28,7 +29,7 @@ from tests.support.waiting import until
 
 PROGRAM = """
 import sys
-from gateway.settings import HostPort, Listener
+from gateway.setting_values import HostPort, Listener
 from gateway.smtp.server import run
 from pathlib import Path
 from tests.support.stores import sqlite_stores, sqlite_settings

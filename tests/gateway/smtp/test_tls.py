@@ -14,7 +14,8 @@ import pytest
 import uvloop
 from structlog.testing import CapturingLogger
 
-from gateway.settings import Settings, parse_listeners
+from gateway.setting_values import parse_listeners
+from gateway.settings import Settings
 from gateway.smtp import connection, reception, replies, tls
 from gateway.smtp.server import Front
 from gateway.smtp.tls import CertificateError, Certificates, open_certificates

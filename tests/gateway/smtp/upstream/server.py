@@ -15,7 +15,7 @@ from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 from aiosmtpd.smtp import Envelope as SMTPEnvelope
 
 from gateway.credentials import Credential, Secret, digest_of
-from gateway.settings import HostPort, Listener
+from gateway.setting_values import HostPort, Listener
 from gateway.smtp.admission import Admission, OnlyLocal
 from gateway.smtp.auth import Authenticator
 from gateway.smtp.backoff import BackOff
