@@ -57,6 +57,7 @@ def show(look: Look, now: datetime) -> None:
         f"AWS reviews an account at {_share(REVIEW_BOUNCE_RATE)} bounces or {_share(REVIEW_COMPLAINT_RATE)} complaints."
         f" A credential is held here over {_share(look.limits.bounce_rate)} or {_share(look.limits.complaint_rate)}."
     )
+    click.echo("Mail to the mailbox simulator of SES counts nowhere in these.")
 
 
 def _lines(look: Look, now: datetime) -> Iterator[_Line]:

@@ -35,6 +35,7 @@ def test_the_status_is_read_by_people_and_by_scripts(sesgate, stores):
     assert "GetAccount did not answer yet, and until then it is 1 a second" in value_of("rate", shown)
     assert "local\t2\tnothing sent\tnothing sent\tsends" in shown.stdout.splitlines()
     assert "AWS reviews an account at 5% bounces or 0.1% complaints." in shown.stdout
+    assert "Mail to the mailbox simulator of SES counts nowhere" in shown.stdout
     assert "over 4% or 0.08%" in shown.stdout
     assert "\x1b" not in shown.stdout
     found = json.loads(sesgate("queue", "status", "--json").stdout)
