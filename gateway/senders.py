@@ -19,8 +19,9 @@ from gateway.header_encoding import MAX_LINE, address_tokens, encode_field
 SENDER_FIELDS = {b"from": "From", b"sender": "Sender", b"return-path": "Return-Path"}
 
 LONGEST_FIELD = 8192  # octets; a longer list is not worth the time on the event loop, and SES has the last word
-_LONGEST_SECOND_LOOK = 2048  # octets; the time that Python's parsers take grows with the square
+_LONGEST_SECOND_LOOK = 1024  # octets; the time that Python's parsers take grows with the square
 _BLANKS = " \t\r\n"
+_NO_BLANKS = str.maketrans("", "", _BLANKS)
 _ROUTE = re.compile(r"\A@[A-Za-z0-9.-]+(?:,@[A-Za-z0-9.-]+)*:")  # RFC 5322 section 4.4, without blanks
 _ONE_ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^\s"@]*+)@[^\s"@]*+')  # whether it is a valid one is not asked
 
@@ -34,6 +35,8 @@ class SenderAddress:
 
     field: str
     address: str
+    is_readable: bool = True
+    """Whether every reader sees these addresses in the field, and no other; if not, `address` is our best guess."""
     written: str = attribute(default="", compare=False, repr=False)
     """The whole value of the field, for `other_readings`."""
 
@@ -54,7 +57,19 @@ class _Mailbox:
 
     @property
     def address(self) -> str:
-        """The bare address, without route and comments; what else stands there if it is none."""
+        """The bare address, without route and comments; what else stands there if it is none.
+
+        Of a mailbox that is not readable it is our best guess: what is in the last brackets, put together.
+        """
+        if self.is_readable:
+            return self._written_address
+        angles = [text[1:-1] for kind, text in self.tokens if kind == "angle"]
+        together = angles[-1].rpartition(":")[2] if angles else self._bare
+        return together.translate(_NO_BLANKS)
+
+    @property
+    def _written_address(self) -> str:
+        """The address as it is written; only of a readable mailbox it is the one that all see."""
         angles = [text[1:-1].strip(_BLANKS) for kind, text in self.tokens if kind == "angle"]
         return _ROUTE.sub("", angles[0], count=1) if angles else self._bare.strip(_BLANKS)
 
@@ -66,7 +81,7 @@ class _Mailbox:
             return False
         if kinds[-1] != "angle" and not _holds_at(self.tokens):
             return True  # a name alone, such as `root`
-        address = self.address
+        address = self._written_address
         return not address or _ONE_ADDRESS.fullmatch(address) is not None or not set(address) & set('@":,<>')
 
     @property
@@ -83,7 +98,9 @@ class _Mailbox:
     def with_address(self, address: str) -> str:
         """The mailbox with another address; its display name and comments stay as they were written."""
         if any(kind == "angle" for kind, _ in self.tokens):
-            return "".join(f"<{address}>" if kind == "angle" else text for kind, text in self.tokens)
+            first, *others = (place for place, (kind, _) in enumerate(self.tokens) if kind == "angle")
+            kept = [text for place, (_, text) in enumerate(self.tokens) if place not in others]
+            return "".join((*kept[:first], f"<{address}>", *kept[first + 1 :]))
         if "@" not in self.address:  # a name alone, such as `root (Cron Daemon)`
             return f"{''.join(text for _, text in self.tokens).rstrip()} <{address}>"
         comments = "".join(f" {text}" for kind, text in self.tokens if kind == "comment")
@@ -93,15 +110,17 @@ class _Mailbox:
 def sender_addresses(fields: Iterable[Field]) -> tuple[SenderAddress, ...]:
     """The addresses that SES checks, but for `Return-Path: <>`.
 
-    A field that cannot be read, because its quotes are not balanced, it is very long, or two readers may see different
-    addresses in it, gives none: whoever wants to know an author must not take a mail without one for harmless.
+    A field whose quotes are not balanced, or that is very long, gives none: whoever wants to know an author must not
+    take a mail without one for harmless, nor one that is not readable.
     """
-    return tuple(
-        SenderAddress(SENDER_FIELDS[name], box.address, value)
-        for name, value in ((name, _value(field)) for name, field in fields if name in SENDER_FIELDS)
-        for box in _mailboxes(value)
-        if box.address or name == b"from"
-    )
+    return tuple(one for name, field in fields if name in SENDER_FIELDS for one in _of_field(name, _value(field)))
+
+
+def _of_field(name: bytes, value: str) -> Iterator[SenderAddress]:
+    boxes, is_readable = _mailboxes(value)
+    for box in boxes:
+        if box.address or name == b"from":
+            yield SenderAddress(SENDER_FIELDS[name], box.address, is_readable, value)
 
 
 def other_readings(value: str) -> frozenset[str] | None:
@@ -115,12 +134,20 @@ def other_readings(value: str) -> frozenset[str] | None:
         return None
     unfolded = value.replace("\r\n", "")
     try:
-        found = [address for _, address in getaddresses([unfolded])]
+        found = [address for _, address in _all_addresses(unfolded)]
         found += [address.addr_spec for address in modern.header_factory("From", unfolded).addresses]
     except Exception:  # noqa: BLE001  they raise whatever comes (IndexError, RecursionError, ...) at odd input
         return None
-    found += [address for box in _mailboxes(value) for address in box.phrase_addresses]
+    found += [address for box in _mailboxes(value)[0] for address in box.phrase_addresses]
     return frozenset(address for address in found if "@" in address)
+
+
+def _all_addresses(value: str) -> list[tuple[str, str]]:
+    """What Python's lenient parser sees. Newer versions begin with a strict one, which sees nothing in odd input."""
+    try:
+        return getaddresses([value], strict=False)
+    except TypeError:  # this Python has the lenient one only
+        return getaddresses([value])
 
 
 def rewritten(fields: Sequence[Field], rewrite: SenderRewrite) -> list[Field]:
@@ -143,7 +170,7 @@ def _rewritten_field(field: Field, rewrite: SenderRewrite, *, has_new_author: bo
         return [field]
     if name == b"return-path" or (name == b"sender" and has_new_author):
         return []
-    first = _mailboxes(_value(written))[0]
+    first = _mailboxes(_value(written))[0][0]
     return [(name, _field(written.decode("ascii").partition(":")[0], first.with_address(rewrite.verified)))]
 
 
@@ -173,22 +200,21 @@ def _is_group_name(tokens: Sequence[tuple[str, str]]) -> bool:
     return not _holds_at(tokens) and not any(kind == "angle" or "=?" in text for kind, text in tokens)
 
 
-def _mailboxes(value: str) -> list[_Mailbox]:
-    """The mailboxes of an address field, those in groups too; none when any part of it cannot be read."""
+def _mailboxes(value: str) -> tuple[list[_Mailbox], bool]:
+    """The mailboxes of an address field, those in groups too, and whether every reader must see the same in it."""
     found: list[_Mailbox] = []
     if len(value) > LONGEST_FIELD:
-        return found
+        return found, False
+    is_readable = True
     tokens: list[tuple[str, str]] = []
     for kind, text in [*(address_tokens(value) or ()), ("separator", ",")]:
         if kind != "separator":
             tokens.append((kind, text))
             continue
         if text == ":":
-            if not _is_group_name(tokens):
-                return []
+            is_readable = is_readable and _is_group_name(tokens)
         elif any(other != "comment" and other_text.strip(_BLANKS) for other, other_text in tokens):
             found.append(_Mailbox(tuple(tokens)))
-            if not found[-1].is_readable:
-                return []
+            is_readable = is_readable and found[-1].is_readable
         tokens = []
-    return found
+    return found, is_readable

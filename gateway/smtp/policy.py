@@ -71,7 +71,7 @@ def author_refusal(credential: Credential, senders: Sequence[SenderAddress]) -> 
     if not credential.senders:
         return None
     authors = [sender for sender in senders if sender.field == SENDER_FIELDS[b"from"]]
-    if not authors:
+    if not authors or not all(author.is_readable for author in authors):
         return replies.author_not_allowed(credential, None)
     refused = next((author.address for author in authors if not credential.allows_sender(author.address)), None)
     if refused is not None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import senders
 from gateway.content import Trace, inspect, prepare, senders_of
 from gateway.senders import SenderAddress, SenderRewrite, other_readings
 
@@ -58,23 +59,23 @@ def rewritten(fields: bytes, *unverified: str) -> list[bytes]:
         (b"From: <a@b.test> (after)\r\n", [("From", "a@b.test")]),
         (b"From: root@my_host\r\n", [("From", "root@my_host")]),
         (b'From: "unbalanced <a@b.test>\r\n', []),
-        (b"From: shop @ example.org\r\n", []),
-        (b"From: <a@b.test> <c@d.test>\r\n", []),
-        (b"From: <a@b.test> after\r\n", []),
-        (b"From: <a@b.test>: c@d.test;\r\n", []),
-        (b"From: a@b.test: c@d.test;\r\n", []),
-        (b"From: <a@b.test>:<c@d.test>\r\n", []),
-        (b"From: =?utf-8?q?a=40b.test?=: c@d.test;\r\n", []),
-        (b"From: c@d.test, a@b.test:;\r\n", []),
-        (b"From: <a@b.test:c@d.test>\r\n", []),
-        (b"From: <@x.test,a@b.test:c@d.test>\r\n", []),
+        (b"From: shop @ example.org\r\n", [("From", "shop@example.org", False)]),
+        (b"From: <a@b.test> <c@d.test>\r\n", [("From", "c@d.test", False)]),
+        (b"From: <a@b.test> after\r\n", [("From", "a@b.test", False)]),
+        (b"From: <a@b.test>: c@d.test;\r\n", [("From", "c@d.test", False)]),
+        (b"From: a@b.test: c@d.test;\r\n", [("From", "c@d.test", False)]),
+        (b"From: <a@b.test>:<c@d.test>\r\n", [("From", "c@d.test", False)]),
+        (b"From: =?utf-8?q?a=40b.test?=: c@d.test;\r\n", [("From", "c@d.test", False)]),
+        (b"From: c@d.test, a@b.test:;\r\n", [("From", "c@d.test", False)]),
+        (b"From: <a@b.test:c@d.test>\r\n", [("From", "c@d.test", False)]),
+        (b"From: <@x.test,a@b.test:c@d.test>\r\n", [("From", "c@d.test", False)]),
         (b'From: <"a">@b.test>,"<c@d.test>\r\n', []),
-        (b"From: a@b.test c@d.test\r\n", []),
-        (b"From: <a@b.test c@d.test>\r\n", []),
-        (b"From: =?utf-8?q?a=40b.test?= c@d.test\r\n", []),
-        (b"From: a@b.test (x) @d.test\r\n", []),
-        (b"From: a@b.test\x01@d.test\r\n", []),
-        (b"From: a@b.test@d.test\r\n", []),
+        (b"From: a@b.test c@d.test\r\n", [("From", "a@b.testc@d.test", False)]),
+        (b"From: <a@b.test c@d.test>\r\n", [("From", "a@b.testc@d.test", False)]),
+        (b"From: =?utf-8?q?a=40b.test?= c@d.test\r\n", [("From", "=?utf-8?q?a=40b.test?=c@d.test", False)]),
+        (b"From: a@b.test (x) @d.test\r\n", [("From", "a@b.test@d.test", False)]),
+        (b"From: a@b.test\x01@d.test\r\n", [("From", "a@b.test\x01@d.test", False)]),
+        (b"From: a@b.test@d.test\r\n", [("From", "a@b.test@d.test", False)]),
         (b"From: a@b.test" + b",\r\n c@d.test" * 1000 + b"\r\n", []),
         (
             b"Sender: s@b.test" + b" " * 900 + b"\r\n" + b"From: a@b.test\r\n",
@@ -210,3 +211,22 @@ def test_nothing_but_the_named_fields_is_changed(author, before, after, body):
     assert "bad@x.test" not in {one.address for one in senders_of(edited)}
     if "bad@x.test" not in {one.address for one in senders_of(content)}:
         assert edited == plain
+
+
+@pytest.mark.parametrize(
+    ("author", "becomes"),
+    [
+        (b"My Printer printer@bad.test", b"From: ok@x.test"),
+        (b"<root@bad.test> Root", b"From: <ok@x.test> Root"),
+        (b"<My Printer@bad.test>", b"From: <ok@x.test>"),
+        (b"root@bad.test (x) root", b"From: ok@x.test (x)"),
+        (b"a@bad.test, Bad One b@bad.test", b"From: ok@x.test"),
+        (b'"X" <root@bad.test> <root@bad.test>', b'From: "X" <ok@x.test> '),
+    ],
+)
+def test_an_unverified_author_that_is_spelled_badly_is_rewritten_too(author, becomes):
+    field = (b"from", b"From: " + author + b"\r\n")
+    unverified = frozenset(one.address for one in senders.sender_addresses([field]))
+    made = dict(senders.rewritten([field], SenderRewrite(unverified, "ok@x.test")))
+    assert made[b"from"] == becomes + b"\r\n"
+    assert b"bad.test" in made[b"reply-to"]
