@@ -88,7 +88,8 @@ class SesClient:
         try:
             return self._call_patiently(request)
         except SesError as error:
-            if configuration_set or tags:
+            own = [what for what, chosen in ((_OF_A_SET, configuration_set), (_OF_TAGS, tags)) if chosen]
+            if error.error_class is ErrorClass.ACCOUNT and any(what.search(str(error)) for what in own):
                 raise _narrowed(error) from error
             raise
 
@@ -155,13 +156,13 @@ class SesClient:
 
 def _narrowed(error: SesError) -> SesError:
     """What SES says of a configuration set or tags of one credential is no reason to stop the mail of all others."""
-    if error.error_class is not ErrorClass.ACCOUNT or not _OF_A_CREDENTIAL.search(str(error)):
-        return error
     reason = f"{error}; look at the configuration set and the tags of the credential"
     return SesError(ErrorClass.IDENTITY, reason)
 
 
-_OF_A_CREDENTIAL = re.compile(r"configuration[ -]?set|\btags?\b|emailTags", re.IGNORECASE)
+# What an answer is about; it counts only where the credential has chosen that itself.
+_OF_A_SET = re.compile(r"configuration[ -]?set", re.IGNORECASE)
+_OF_TAGS = re.compile(r"\btags?\b|emailTags", re.IGNORECASE)
 
 
 def classify(error: Exception) -> SesError:

@@ -151,6 +151,7 @@ NO_SUCH_SET = answer(404, {"__type": "NotFoundException", "message": "Configurat
     [
         (NO_SUCH_SET, {}, ErrorClass.ACCOUNT),
         (NO_SUCH_SET, {"configuration_set": "shop-set"}, ErrorClass.IDENTITY),
+        (NO_SUCH_SET, {"tags": (("team", "shop"),)}, ErrorClass.ACCOUNT),
         (answer(400, {"__type": "ConfigurationSetSendingPausedException"}), {}, ErrorClass.ACCOUNT),
         (
             answer(400, {"__type": "ConfigurationSetSendingPausedException"}),
