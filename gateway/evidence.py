@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# From so many calls without an answer on, patience grows no more.
+MOST_CALLS = 11
+
 
 class Verdict(StrEnum):
     WAIT = "wait"
@@ -49,7 +52,7 @@ class Policy:
 
     def patience(self, calls: int) -> int:
         """Twice as long after each further call without an answer: every one of them may have made a copy."""
-        return self.wait << min(max(calls, 1) - 1, 10)
+        return self.wait << min(max(calls, 1), MOST_CALLS) - 1
 
 
 def channel(doubt: Doubt, policy: Policy, now: int) -> Channel:

@@ -168,7 +168,7 @@ class Housekeeping:
     def _watch_evidence(self, _lease: Lease) -> float:
         """An alarm when mail waits for evidence and none comes for anything: somebody must look at SNS."""
         outlook = self._stores.ambiguity.outlook()
-        if outlook.channel is Channel.SILENT:
+        if outlook.is_silent:
             log.error(
                 "housekeeping.evidence_silent",
                 waiting=outlook.waiting,

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.cli.output import counted, plain, spoken_length
-from gateway.evidence import Channel
 from gateway.lifecycle import Status
 from gateway.reputation import REVIEW_BOUNCE_RATE, REVIEW_COMPLAINT_RATE, Limits, Rates
 from gateway.store.ambiguity import AmbiguityOutlook
@@ -61,7 +60,7 @@ def _stops(look: Look) -> list[str]:
     if look.queue.pause is not None:
         found.append(f"sending is paused ({look.queue.pause.reason})")
     if look.queue.circuit is not None:
-        found.append(f"SES refuses everything ({look.queue.circuit.reason})")
+        found.append(f"{look.queue.circuit.what} ({look.queue.circuit.reason})")
     if look.queue.guard is not None:
         found.append(f"the staging guard is on ({look.queue.guard.reason.rstrip('.')})")
     return found
@@ -72,7 +71,7 @@ def _waits_for_a_person(look: Look) -> list[str]:
     held = look.queue.recipients.get(Status.HELD, 0)
     if held:
         found.append(f"{counted(held)} held")
-    if look.ambiguous.waiting and look.ambiguous.channel is Channel.SILENT:
+    if look.ambiguous.is_silent:
         found.append(f"{counted(look.ambiguous.waiting)} in doubt, and SES reports nothing")
     return found
 

@@ -86,8 +86,8 @@ def _sending(look: Look, now: datetime) -> _Line:
         return _Line("sending", "goes on")
     probe = circuit.probe_at
     tries = "one mail at a time tries" if probe is None or probe <= now else f"one mail tries {_when(probe, now)}"
-    what = "the quota of 24 hours is used up" if circuit.kind == "quota" else "SES refuses everything"
-    return _Line("sending", f"stopped since {spoken_time(circuit.since)}, {what}: {circuit.reason}; {tries}", _BAD)
+    since = spoken_time(circuit.since)
+    return _Line("sending", f"stopped since {since}, {circuit.what}: {circuit.reason}; {tries}", _BAD)
 
 
 def spoken_pause(pause: Pause) -> str:
@@ -136,7 +136,7 @@ def _in_doubt(look: Look, now: datetime) -> _Line:
     if not outlook.waiting or outlook.oldest_at is None:
         return _Line("in doubt", "nothing")
     text = f"{counted(outlook.waiting)} AMBIGUOUS, the first since {spoken_length(now - outlook.oldest_at)};"
-    colour = _BAD if outlook.channel is Channel.SILENT else _WARNING
+    colour = _BAD if outlook.is_silent else _WARNING
     return _Line("in doubt", f"{text} {_CHANNELS[outlook.channel]}", colour)
 
 

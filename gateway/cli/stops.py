@@ -33,7 +33,7 @@ def _of_all(stops: Stops) -> Iterator[str]:
 
 
 def _refused(circuit: Circuit) -> str:
-    what = "The quota of 24 hours is used up" if circuit.kind == "quota" else "SES refuses everything"
+    what = circuit.what[0].upper() + circuit.what[1:]
     return f"{what} ({circuit.reason.rstrip('.')}); sending goes on by itself once SES takes mail again."
 
 

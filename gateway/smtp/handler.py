@@ -151,7 +151,6 @@ class Handler:
             log.warning("message.not_stored", client=session.client_address, error=str(error))
             no_room = isinstance(error, NoSpaceError)
             raise RefusedError(replies.NO_ROOM if no_room else replies.STORE_UNAVAILABLE, is_error=False) from None
-
         except OverCapError as error:
             log.warning("credential.over_cap", credential=error.credential, period=error.period, cap=error.cap)
             raise RefusedError(replies.over_cap(error), is_error=False) from None
@@ -204,7 +203,7 @@ class Handler:
             return look(content)
         return await asyncio.get_running_loop().run_in_executor(self._inspections, look, content)
 
-    async def _commit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> str:
+    async def _commit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None) -> str:
         """Wait for the store, but no longer than the client's patience unless the commit has begun.
 
         A client that goes away calls off a commit that has not begun: it has no reply, so nothing is owed, and it

@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway.evidence import Channel, Doubt, Policy, Verdict, channel, verdict
+from gateway.evidence import MOST_CALLS, Channel, Doubt, Policy, Verdict, channel, verdict
 from gateway.feedback import EventKind
-from gateway.lifecycle import Happening
+from gateway.lifecycle import Happening, Status
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.sending import ACCEPTED, AMBIGUOUS, happen
 from gateway.store.sql import Sql, marks
+from gateway.store.statuses import in_status
 from gateway.store.times import from_micros, now_micros, span
 
 # What every mail that SES took causes sooner or later; a bounce or a complaint says nothing about the others.
 _REPORTS = (EventKind.SEND.value, EventKind.DELIVERY.value)
 # A report is understood within a second of its coming; older ones that wait are a backlog.
 _BACKLOG = timedelta(seconds=10)
-# From so many calls on, patience grows no more.
-_PATIENCES = 11
 
-# As the partial index spells its condition: SQLite uses it only then.
-_AMBIGUOUS = "r.status IN ('QUEUED', 'AMBIGUOUS', 'HELD') AND r.status = 'AMBIGUOUS'"
+_AMBIGUOUS = in_status(Status.AMBIGUOUS, "r.")
 
 # How the reason of a recipient begins that is HELD because it could be sent a second time.
 IN_DOUBT = "SES may have it already"
@@ -38,6 +36,11 @@ class AmbiguityOutlook:
     waiting: int
     oldest_at: datetime | None
     channel: Channel
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether mail waits for evidence that does not come for anything: somebody must look at SNS."""
+        return self.waiting > 0 and self.channel is Channel.SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +132,10 @@ def _ripening(sql: Sql, now: int, policy: Policy, behind: int | None, limit: int
     The patience is that of `Policy.patience`, so that nothing which must wait takes the place of what need not.
     """
     later = "" if behind is None else " AND a.id < ?"
-    patience = " ".join(f"WHEN {calls} THEN {policy.patience(calls)}" for calls in range(2, _PATIENCES))
+    patience = " ".join(f"WHEN {calls} THEN {policy.patience(calls)}" for calls in range(MOST_CALLS))
     rows = sql.all(
-        f"{_IN_DOUBT} AND r.changed_at <= ? - (CASE {_CALLS} WHEN 0 THEN {policy.wait} WHEN 1 THEN {policy.wait}"
-        f" {patience} ELSE {policy.patience(_PATIENCES)} END){later} ORDER BY r.changed_at LIMIT ?{locked}",
+        f"{_IN_DOUBT} AND r.changed_at <= ? - (CASE {_CALLS} {patience}"
+        f" ELSE {policy.patience(MOST_CALLS)} END){later} ORDER BY r.changed_at LIMIT ?{locked}",
         (now, *(() if behind is None else (behind,)), limit),
     )
     return [_InDoubt(*row) for row in rows]

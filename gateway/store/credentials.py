@@ -27,7 +27,7 @@ from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sql import Row, Sql, marks
 from gateway.store.times import from_micros, now_micros, span, to_micros
-from gateway.store.usage import take_turns, used
+from gateway.store.usage import one_at_a_time, used
 
 T = TypeVar("T")
 Key = TypeVar("Key", int, str)
@@ -242,7 +242,7 @@ class Credentials:
         """Changes of credentials are made one after another, so that what one looked at is still so at its end."""
 
         def run(sql: Sql) -> T:
-            take_turns(sql)
+            one_at_a_time(sql)
             return work(sql)
 
         return self._db.write(run)

@@ -12,7 +12,7 @@ from datetime import datetime
 from gateway.lifecycle import Status
 from gateway.store import control
 from gateway.store.sql import Sql
-from gateway.store.statuses import CLAIMED, UNFINISHED, in_status
+from gateway.store.statuses import UNFINISHED, in_status
 from gateway.store.times import from_micros, of_seconds
 
 _REASONS = 10
@@ -29,6 +29,11 @@ class Circuit:
     reason: str
     since: datetime
     probe_at: datetime | None
+
+    @property
+    def what(self) -> str:
+        """What SES says by it, as a person says it."""
+        return "the quota of 24 hours is used up" if self.kind == "quota" else "SES refuses everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def unfinished(sql: Sql) -> dict[str, int]:
         f"SELECT status, count(*) FROM recipients WHERE status IN ({UNFINISHED}) GROUP BY status"
     ):
         counts[status] = int(count)
-    counts[Status.SENDING.value] = int(sql.value(f"SELECT count(*) FROM recipients WHERE {CLAIMED}"))
+    counts[Status.SENDING.value] = int(sql.value(f"SELECT count(*) FROM recipients WHERE {in_status(Status.SENDING)}"))
     return counts
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from gateway.evidence import Channel
 from gateway.metrics import AccountLimits, Counts, Dispatching, Gauges, Inbox, Rate, Stops, Waiting, Window
 from gateway.reputation import Rates
 from gateway.store import depth
@@ -70,7 +69,7 @@ class Reports:
 
 
 def is_silent(outlook: AmbiguityOutlook) -> bool:
-    return outlook.waiting > 0 and outlook.channel is Channel.SILENT
+    return outlook.is_silent
 
 
 def _waiting(sql: Sql, outlook: AmbiguityOutlook) -> Waiting:

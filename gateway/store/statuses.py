@@ -10,15 +10,18 @@ from gateway.lifecycle import ENDED_BEFORE_SES, Status
 
 UNFINISHED = f"'{Status.QUEUED}', '{Status.AMBIGUOUS}', '{Status.HELD}'"
 ENDED = f"'{Status.SUPPRESSED}', '{Status.FAILED}', '{Status.EXPIRED}', '{Status.CANCELLED}'"
-CLAIMED = f"status = '{Status.SENDING}' AND claimed_until > 0"
 
 
-def in_status(status: Status) -> str:
-    """True of the recipients in a status. No index has those that SES has: asking for them reads the whole table."""
+def in_status(status: Status, of: str = "") -> str:
+    """True of the recipients in a status; `of` is what the table is called before a column, such as `r.`.
+
+    No index has those that SES has: asking for them reads the whole table.
+    """
+    condition = f"{of}status = '{status}'"
     if status is Status.SENDING:
-        return CLAIMED
+        return f"{condition} AND {of}claimed_until > 0"
     if status in (Status.QUEUED, Status.AMBIGUOUS, Status.HELD):
-        return f"status IN ({UNFINISHED}) AND status = '{status}'"
+        return f"{of}status IN ({UNFINISHED}) AND {condition}"
     if status in ENDED_BEFORE_SES:
-        return f"status IN ({ENDED}) AND status = '{status}'"
-    return f"status = '{status}'"
+        return f"{of}status IN ({ENDED}) AND {condition}"
+    return condition

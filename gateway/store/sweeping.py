@@ -9,6 +9,7 @@ from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.sending import AMBIGUOUS, happen
 from gateway.store.sql import Sql
+from gateway.store.statuses import UNFINISHED
 from gateway.store.times import now_micros, span
 from gateway.store.wrong_times import Spans, wrong_times
 
@@ -63,7 +64,7 @@ class Sweeping:
 
     def expire(self, lease: Lease, limit: int = 500) -> int:
         """End what is older than the maximum age; the last reason is kept in the new one."""
-        aged = "status IN ('QUEUED', 'AMBIGUOUS', 'HELD') AND expires_at <= ?"
+        aged = f"status IN ({UNFINISHED}) AND expires_at <= ?"
         if not self._any(f"recipients WHERE {aged}"):
             return 0
 
@@ -86,9 +87,9 @@ class Sweeping:
 
 def _lose_sight(sql: Sql, recipient_id: int, attempt_id: str) -> None:
     reason = "no outcome of the call to SES was recorded in time"
-    sql.run(
+    if sql.run(
         "UPDATE attempts SET outcome = ?, detail = ?, finished_at = ? WHERE attempt_id = ? AND outcome IS NULL",
         (AMBIGUOUS, reason, now_micros(), attempt_id),
-    )
-    sql.tally("attempts", AMBIGUOUS)
+    ):
+        sql.tally("attempts", AMBIGUOUS)
     happen(sql, recipient_id, Happening.LOSE_SIGHT, reason)

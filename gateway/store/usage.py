@@ -15,7 +15,7 @@ def count(sql: Sql, credential_id: int, name: str, caps: Caps, recipients: int) 
     All that count do so one after another until their commit: a lock for each credential would let two fronts, whose
     groups meet the same credentials in another order, wait for each other.
     """
-    take_turns(sql)
+    one_at_a_time(sql)
     now = now_micros()
     capped = [
         (period, cap) for period, cap in zip(PERIODS, (caps.per_minute, caps.per_day), strict=True) if cap is not None
@@ -28,7 +28,7 @@ def count(sql: Sql, credential_id: int, name: str, caps: Caps, recipients: int) 
         sql.run(_ADD, (credential_id, period.name, now - now % span(period.step), recipients))
 
 
-def take_turns(sql: Sql) -> None:
+def one_at_a_time(sql: Sql) -> None:
     """Wait for every other transaction that counts or changes credentials: the row of `local` stands for them all."""
     if sql.to_change:
         sql.value(f"SELECT id FROM credentials WHERE name = ?{sql.to_change}", (LOCAL_CREDENTIAL,))

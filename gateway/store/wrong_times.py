@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from gateway.store.control import CIRCUIT
 from gateway.store.sql import Sql
+from gateway.store.statuses import UNFINISHED
 from gateway.store.times import now_micros, span
 
 # Longer than any wait between two attempts, than the circuit stays open, and than honest clocks differ.
@@ -20,7 +21,7 @@ _LONGEST_CIRCUIT = timedelta(minutes=11)
 _SKEW = timedelta(minutes=1)
 
 # As the partial index spells it.
-_UNFINISHED = "status IN ('QUEUED', 'AMBIGUOUS', 'HELD')"
+_UNFINISHED = f"status IN ({UNFINISHED})"
 _UNSETTLED = f"{_UNFINISHED} AND status <> 'QUEUED'"
 
 
