@@ -33,7 +33,8 @@ def test_a_page_that_is_done_is_not_read_again(stores):
 
 def test_a_walk_that_was_begun_anew_meanwhile_stays_at_its_beginning(stores):
     ended(stores, ago=4 * SLACK)
-    stores.db.write(lambda sql: go_on(sql, WALK, page(stores)))
+    first = page(stores)
+    stores.db.write(lambda sql: go_on(sql, WALK, first))
     ended(stores, ago=2 * SLACK)
     second = page(stores)
     stores.db.write(start_over)
