@@ -6,6 +6,8 @@ import peewee
 
 from gateway.store.times import UtcMicrosField
 
+_EMPTY = peewee.SQL("DEFAULT ''")
+
 
 class Table(peewee.Model):
     """Bound to no database: the stores speak SQL, and the tables stand here to be read and compared with."""
@@ -251,13 +253,24 @@ class Event(Table):
     status_code = peewee.TextField(null=True)
     occurred_at = UtcMicrosField()
     stored_at = UtcMicrosField(index=True)
+    blamed_key = peewee.TextField(null=True)  # of bounces and deliveries: whom they count for, or against
 
     class Meta:
         table_name = "events"
 
 
+Event.add_index(
+    peewee.SQL(
+        "CREATE INDEX events_blaming ON events (blamed_key, kind, occurred_at) WHERE blamed_key IS NOT NULL",
+    )
+)
+
+
 class Suppression(Table):
-    """An address that must not be mailed."""
+    """Whom nothing is sent to: an address, or `@` and a domain; with a scope only what that credential sends.
+
+    The key is that of the address or domain, followed by `/` and the scope if there is one.
+    """
 
     address_key = peewee.TextField(primary_key=True)
     address = peewee.TextField()
@@ -265,9 +278,83 @@ class Suppression(Table):
     source = peewee.TextField()
     detail = peewee.TextField(default="")
     since = UtcMicrosField()
+    scope = peewee.TextField(default="", constraints=[_EMPTY])  # the name of a credential; empty: all of them
+    note = peewee.TextField(default="", constraints=[_EMPTY])
+    actor = peewee.TextField(default="", constraints=[_EMPTY])
+    created_at = UtcMicrosField(null=True)
+    expires_at = UtcMicrosField(null=True)
+    event_id = peewee.BigIntegerField(null=True)  # no foreign key: events go sooner
 
     class Meta:
         table_name = "suppressions"
+
+
+Suppression.add_index(
+    peewee.SQL("CREATE INDEX suppressions_expiring ON suppressions (expires_at) WHERE expires_at IS NOT NULL"),
+)
+
+
+class SuppressionHistory(Table):
+    """A suppression that was in force, and how it ended."""
+
+    id = peewee.BigAutoField()
+    address_key = peewee.TextField()
+    address = peewee.TextField()
+    scope = peewee.TextField(default="")
+    reason = peewee.TextField()
+    source = peewee.TextField()
+    detail = peewee.TextField(default="")
+    note = peewee.TextField(default="")
+    actor = peewee.TextField(default="")
+    since = UtcMicrosField()
+    created_at = UtcMicrosField(null=True)
+    expires_at = UtcMicrosField(null=True)
+    event_id = peewee.BigIntegerField(null=True)
+    ended_at = UtcMicrosField()
+    ended_by = peewee.TextField()
+    ended_why = peewee.TextField()
+
+    class Meta:
+        table_name = "suppression_history"
+
+
+SuppressionHistory.add_index(
+    peewee.SQL("CREATE INDEX suppression_history_of ON suppression_history (address_key, ended_at)"),
+)
+
+
+class SuppressionImport(Table):
+    """A list that is read in. Until `ready_at` it is nothing; from then on it is carried out, whoever does it."""
+
+    id = peewee.BigAutoField()
+    source = peewee.TextField()
+    actor = peewee.TextField()
+    started_at = UtcMicrosField()
+    row_count = peewee.BigIntegerField(null=True)
+    ready_at = UtcMicrosField(null=True)
+
+    class Meta:
+        table_name = "suppression_imports"
+
+
+class SuppressionImportRow(Table):
+    """A row of an import that is still to be carried out."""
+
+    suppression_import = peewee.ForeignKeyField(SuppressionImport, on_delete="CASCADE", index=False)
+    ordinal = peewee.BigIntegerField()
+    address_key = peewee.TextField()
+    address = peewee.TextField()
+    scope = peewee.TextField()
+    reason = peewee.TextField()
+    source = peewee.TextField()
+    detail = peewee.TextField()
+    note = peewee.TextField()
+    since = UtcMicrosField()
+    expires_at = UtcMicrosField(null=True)
+
+    class Meta:
+        table_name = "suppression_import_rows"
+        primary_key = peewee.CompositeKey("suppression_import", "ordinal")
 
 
 class Control(Table):
@@ -320,6 +407,9 @@ TABLES = (
     Notification,
     Event,
     Suppression,
+    SuppressionHistory,
+    SuppressionImport,
+    SuppressionImportRow,
     Control,
     Audit,
     Tally,

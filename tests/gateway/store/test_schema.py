@@ -24,7 +24,12 @@ def url(directory: Path) -> str:
 
 
 def test_a_second_migration_changes_nothing(tmp_path):
-    assert migrate(url(tmp_path), "sandbox") == ["0001_initial", "0002_evidence_and_reputation", "0003_credentials"]
+    assert migrate(url(tmp_path), "sandbox") == [
+        "0001_initial",
+        "0002_evidence_and_reputation",
+        "0003_credentials",
+        "0004_feedback_and_suppression",
+    ]
     assert migrate(url(tmp_path), "sandbox") == []
 
 
@@ -93,7 +98,7 @@ def test_two_migrations_at_once_both_end_well(tmp_path):
         subprocess.Popen([sys.executable, "-c", program, url(tmp_path)], stdout=subprocess.PIPE) for _ in range(4)
     ]
     applied = [int(process.communicate(timeout=60)[0]) for process in started]
-    assert sorted(applied) == [0, 0, 0, 3]
+    assert sorted(applied) == [0, 0, 0, 4]
     open_stores(sqlite_settings(tmp_path)).close()
 
 
