@@ -324,7 +324,11 @@ SuppressionHistory.add_index(
 
 
 class SuppressionImport(Table):
-    """A list that is read in. Until `ready_at` it is nothing; from then on it is carried out, whoever does it."""
+    """A list that is read in. Until `ready_at` it is nothing; from then on it is carried out, whoever does it.
+
+    `carried` of the `row_count` rows are done, in the order of their ordinals from 1; `carried_at` is when the last
+    of them was.
+    """
 
     id = peewee.BigAutoField()
     source = peewee.TextField()
@@ -332,6 +336,11 @@ class SuppressionImport(Table):
     started_at = UtcMicrosField()
     row_count = peewee.BigIntegerField(null=True)
     ready_at = UtcMicrosField(null=True)
+    carried_at = UtcMicrosField(null=True)
+    carried = peewee.BigIntegerField(default=0)
+    added = peewee.BigIntegerField(default=0)
+    changed = peewee.BigIntegerField(default=0)
+    audit_id = peewee.BigIntegerField(null=True)  # no foreign key: the trail is nobody's child
 
     class Meta:
         table_name = "suppression_imports"

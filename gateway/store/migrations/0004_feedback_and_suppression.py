@@ -36,6 +36,11 @@ class SuppressionImport(Model):
     started_at = BigIntegerField()
     row_count = BigIntegerField(null=True)
     ready_at = BigIntegerField(null=True)
+    carried_at = BigIntegerField(null=True)
+    carried = BigIntegerField(default=0)
+    added = BigIntegerField(default=0)
+    changed = BigIntegerField(default=0)
+    audit_id = BigIntegerField(null=True)
 
     class Meta:
         table_name = "suppression_imports"
