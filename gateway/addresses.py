@@ -20,6 +20,7 @@ MAX_LOCAL_PART = 64  # RFC 5321 section 4.5.3.1.1
 MAX_DOMAIN = 255  # RFC 5321 section 4.5.3.1.2
 MAX_LABEL = 63  # RFC 1035 section 2.3.4
 MAX_PATH = 256  # RFC 5321 section 4.5.3.1.3, with the angle brackets
+_EMPTY_LOCAL_PART = '""'
 _ROUTING_CHARACTERS = frozenset("%!@:")
 
 
@@ -45,10 +46,7 @@ class Mailbox:
 
 def parse_mailbox(text: str) -> Mailbox:
     """Read `local-part@domain`; AddressError when it is not one."""
-    if not text.isascii():
-        raise AddressError("only ASCII addresses can be sent to (write the domain in its xn-- form)")
-    if not text.isprintable():
-        raise AddressError("control characters are not allowed in an address")
+    _require_plain(text)
     local_part, at, domain = text.rpartition("@")
     if not at or not local_part or not domain:
         raise AddressError("an address needs a local part, an @ and a domain")
@@ -63,6 +61,23 @@ def parse_mailbox(text: str) -> Mailbox:
     return Mailbox(local_part, domain)
 
 
+def parse_domain(text: str) -> str:
+    """The text, if it is a domain as it stands behind the @ of an address; AddressError when it is not one."""
+    _require_plain(text)
+    if not _DOMAIN.fullmatch(text):
+        raise AddressError("the domain is malformed")
+    if len(text) > MAX_DOMAIN:
+        raise AddressError("the domain is too long")
+    return text
+
+
+def _require_plain(text: str) -> None:
+    if not text.isascii():
+        raise AddressError("only ASCII addresses can be sent to (write the domain in its xn-- form)")
+    if not text.isprintable():
+        raise AddressError("control characters are not allowed in an address")
+
+
 def parse_forward_path(text: str) -> Mailbox:
     """Like `parse_mailbox`, and refuses local parts that ask a host to route on, such as `user%host@gateway`."""
     mailbox = parse_mailbox(text)
@@ -75,7 +90,8 @@ def address_key(address: str) -> str:
     """The key of an address that is already known to be one: NFC, case folded, domain in its ASCII form.
 
     RFC 5321 leaves the case of the local part to its host; a suppression must hold whichever case is used. The quotes
-    of a quoted local part are spelling, not content (section 4.1.2): `"bob"@example.com` is `bob@example.com`.
+    of a quoted local part are spelling, not content (section 4.1.2): `"bob"@example.com` is `bob@example.com`. Those of
+    an empty one stay, for a key that begins with @ is that of a whole domain.
     """
     local_part, _, domain = unicodedata.normalize("NFC", address.strip()).rpartition("@")
     domain = domain.casefold().rstrip(".")
@@ -84,7 +100,7 @@ def address_key(address: str) -> str:
             domain = a_labels(domain)
     if _QUOTED_STRING.fullmatch(local_part):
         local_part = _QUOTED_PAIR.sub(r"\1", local_part[1:-1])
-    return f"{local_part.casefold()}@{domain}"
+    return f"{local_part.casefold() or _EMPTY_LOCAL_PART}@{domain}"
 
 
 def is_short_enough(domain: str) -> bool:

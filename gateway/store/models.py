@@ -292,10 +292,13 @@ class Suppression(Table):
 Suppression.add_index(
     peewee.SQL("CREATE INDEX suppressions_expiring ON suppressions (expires_at) WHERE expires_at IS NOT NULL"),
 )
+Suppression.add_index(
+    peewee.SQL("CREATE INDEX suppressions_scoped ON suppressions (scope, address_key) WHERE scope <> ''"),
+)
 
 
 class SuppressionHistory(Table):
-    """A suppression that was in force, and how it ended."""
+    """A suppression that was in force, and how it ended. `address_key` is the subject's: the scope is beside it."""
 
     id = peewee.BigAutoField()
     address_key = peewee.TextField()

@@ -25,9 +25,9 @@ class Sql:
         self._locks_rows = bool(database.for_update)
         self.tallies: Counter[tuple[str, str]] = Counter()
 
-    def tally(self, name: str, label: str) -> None:
+    def tally(self, name: str, label: str, amount: int = 1) -> None:
         """Count something for good. The writer adds it up for its whole group, in the same transaction."""
-        self.tallies[name, label] += 1
+        self.tallies[name, label] += amount
 
     @property
     def to_change(self) -> str:

@@ -72,6 +72,7 @@ WITH_DEFAULT = ("scope", "note", "actor")
 INDEXES = (
     "CREATE INDEX suppression_history_of ON suppression_history (address_key, ended_at)",
     "CREATE INDEX suppressions_expiring ON suppressions (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX suppressions_scoped ON suppressions (scope, address_key) WHERE scope <> ''",
     "CREATE INDEX events_blaming ON events (blamed_key, kind, occurred_at) WHERE blamed_key IS NOT NULL",
 )
 

@@ -43,8 +43,8 @@ def test_a_weaker_reason_changes_nothing_and_a_stronger_one_does(stores):
 
 def test_a_removed_suppression_is_gone_and_the_trail_says_who(stores):
     add(stores, "bob@example.com")
-    assert stores.suppressions.remove(parse_mailbox("BOB@example.com"), actor="alice") is True
-    assert stores.suppressions.remove(parse_mailbox("bob@example.com"), actor="alice") is False
+    assert stores.suppressions.remove(parse_mailbox("BOB@example.com"), actor="alice", why="x")
+    assert stores.suppressions.remove(parse_mailbox("bob@example.com"), actor="alice", why="x") is None
     assert stores.suppressions.find(parse_mailbox("bob@example.com")) is None
     assert rows(stores, "SELECT actor, action, subject FROM audit ORDER BY id") == [
         ("op", "suppressions.add", "bob@example.com"),
