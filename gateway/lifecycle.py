@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from gateway.feedback import BounceType, EventKind, Feedback
-from gateway.suppression_policy import decide
+from gateway.suppression_policy import rule
 
 
 class Status(StrEnum):
@@ -120,18 +120,18 @@ def after(status: Status, happening: Happening) -> Status:
     return TRANSITIONS[status, happening]
 
 
-def happening_of(feedback: Feedback) -> Happening | None:
-    """What a report of SES means for its recipient; None when it says nothing about it.
+def happening_of(feedback: Feedback) -> Happening:
+    """What a report of SES means for its recipient.
 
     An open, a click or a complaint that is none (`not-spam`) is no step in the life of a mail, but SES reports them
-    only of mail that it has taken.
+    only of mail that it has taken. What could not be rendered is as surely not sent as what was rejected.
     """
-    if feedback.kind is EventKind.COMPLAINT and decide(feedback) is None:
+    if feedback.kind is EventKind.COMPLAINT and rule(feedback).reason is None:
         return Happening.SEND
     if feedback.kind is EventKind.BOUNCE:
         permanent = feedback.bounce_type is BounceType.PERMANENT
         return Happening.PERMANENT_BOUNCE if permanent else Happening.TRANSIENT_BOUNCE
-    return _HAPPENINGS.get(feedback.kind)
+    return _HAPPENINGS[feedback.kind]
 
 
 _HAPPENINGS = {
@@ -139,6 +139,7 @@ _HAPPENINGS = {
     EventKind.DELIVERY: Happening.DELIVERY,
     EventKind.COMPLAINT: Happening.COMPLAINT,
     EventKind.REJECT: Happening.REJECT,
+    EventKind.RENDERING_FAILURE: Happening.REJECT,
     EventKind.DELIVERY_DELAY: Happening.DELAY,
     EventKind.OPEN: Happening.SEND,
     EventKind.CLICK: Happening.SEND,

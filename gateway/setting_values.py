@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+NEVER = "never"
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_DURATION = timedelta(days=36_500)
@@ -102,6 +104,16 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=float(match[1]) * _DURATION_UNITS[match[2]])
     except OverflowError:
         raise ValueError(f"{text!r} is longer than time can be counted") from None
+
+
+def parse_lasting(text: str) -> timedelta | None:
+    """Read a duration, or `never` for one without an end; ValueError otherwise."""
+    if text.strip().casefold() == NEVER:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {NEVER}") from None
 
 
 def parse_size(text: str) -> int:
@@ -225,11 +237,16 @@ def _within_reason(value: timedelta) -> timedelta:
     return value
 
 
+def _lasting_within_reason(value: timedelta | None) -> timedelta | None:
+    return None if value is None else _within_reason(value)
+
+
 def _from_text(parse: Any) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
 Duration = Annotated[timedelta, _from_text(parse_duration), AfterValidator(_within_reason)]
+Lasting = Annotated[timedelta | None, _from_text(parse_lasting), AfterValidator(_lasting_within_reason)]
 Size = Annotated[int, _from_text(parse_size), Field(ge=0)]
 Share = Annotated[float, _from_text(parse_share), Field(gt=0, le=1, allow_inf_nan=False)]
 Address = Annotated[HostPort, _from_text(parse_host_port)]

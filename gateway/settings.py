@@ -18,6 +18,7 @@ from gateway.setting_values import (
     ConfigurationSet,
     Duration,
     HostPort,
+    Lasting,
     Listener,
     Listeners,
     MailAddress,
@@ -76,6 +77,13 @@ class Settings(BaseSettings):
     hold_bounce_rate: Share = 0.04
     hold_complaint_rate: Share = 0.0008
     hold_min_sends: int = Field(default=1000, ge=1)
+
+    soft_bounces: int = Field(default=5, ge=1, le=100)
+    soft_bounce_window: Duration = timedelta(days=7)
+    suppress_soft_bounce: Lasting = timedelta(days=14)
+    suppress_global_list: Lasting = timedelta(days=14)
+    suppress_bounce: Lasting = None
+    suppress_complaint: Lasting = None
 
     max_age: Duration = timedelta(days=4)
     rate_factor: float = Field(default=0.95, gt=0, le=1, allow_inf_nan=False)

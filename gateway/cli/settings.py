@@ -15,6 +15,7 @@ import click
 from gateway.broker import BROKER_URL_FILE, find_broker_url
 from gateway.cli.help import example
 from gateway.cli.output import show_json, show_table
+from gateway.setting_values import NEVER
 from gateway.settings import PREFIX, Settings, Source, load_dotenv_into, read_settings, sources
 
 MASK = "***"
@@ -22,6 +23,7 @@ MASK = "***"
 _DURATION_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
 _SIZE_UNITS = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
 _SIZES = frozenset({"max_message_bytes", "min_free_bytes"})
+_LASTING = frozenset({"suppress_soft_bounce", "suppress_global_list", "suppress_bounce", "suppress_complaint"})
 # What may be a password is kept out of `repr`, and so it is known here.
 _SECRETS = frozenset(name for name, field in Settings.model_fields.items() if not field.repr)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -64,9 +66,15 @@ def describe(settings: Settings, given: Mapping[str, Source], from_dotenv: Itera
 
 def _shown(settings: Settings, field: str, source: Source | None, dotenv: frozenset[str]) -> Shown:
     value: Any = settings.database if field == "database_url" else getattr(settings, field)
-    text = spell_size(value) if field in _SIZES else spell(value)
+    text = _spell_setting(field, value)
     kind, origin = _origin(source, dotenv)
     return Shown(PREFIX + field.upper(), masked(text) if field in _SECRETS else text, kind, origin)
+
+
+def _spell_setting(field: str, value: object) -> str:
+    if field in _SIZES and isinstance(value, int):
+        return spell_size(value)
+    return NEVER if field in _LASTING and value is None else spell(value)
 
 
 def _origin(source: Source | None, dotenv: frozenset[str]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from gateway.store.sending import happen
 from gateway.store.sql import Sql
 from gateway.store.suppressions import suppress
 from gateway.store.times import from_micros, now_micros, span, to_micros
-from gateway.suppression_policy import decide
+from gateway.suppression_policy import rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +217,7 @@ def _settle(sql: Sql, feedback: Feedback, match: _Match | None) -> Status | None
     """Let the recipient become what the report proves; its status then."""
     if match is None:
         return None
-    happening = happening_of(feedback)
-    if happening is None:
-        return match.status
-    return happen(sql, match.recipient_id, happening, _explain(feedback))
+    return happen(sql, match.recipient_id, happening_of(feedback), _explain(feedback))
 
 
 def _match(sql: Sql, feedback: Feedback) -> _Match | None:
@@ -282,7 +279,7 @@ def _adopt_event(sql: Sql, feedback: Feedback, match: _Match | None) -> bool:
 
 def _suppress(sql: Sql, feedback: Feedback, match: _Match | None) -> None:
     """Blame the attempt's recipient: the reported address may be where the mail was forwarded to."""
-    reason = decide(feedback)
+    reason = rule(feedback).reason
     if reason is None:
         return
     if match is not None:

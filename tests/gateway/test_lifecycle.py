@@ -160,7 +160,7 @@ def report(kind, **fields):
         (report(EventKind.COMPLAINT, complaint_type="auth-failure"), Happening.SEND),
         (report(EventKind.OPEN), Happening.SEND),
         (report(EventKind.CLICK), Happening.SEND),
-        (report(EventKind.RENDERING_FAILURE), None),
+        (report(EventKind.RENDERING_FAILURE), Happening.REJECT),
         (report(EventKind.SUBSCRIPTION), Happening.SEND),
     ],
 )

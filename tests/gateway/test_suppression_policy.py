@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.feedback import BounceType, EventKind, Feedback
-from gateway.suppression_policy import Reason, decide, stronger
+from gateway.suppression_policy import Reason, Ruling, rule, rule_of_bounce, stronger
 
 
 def feedback(kind: EventKind, **fields) -> Feedback:
@@ -14,63 +14,73 @@ def feedback(kind: EventKind, **fields) -> Feedback:
     return Feedback(kind=kind, ses_message_id="m", occurred_at=moment, address="a@example.com", **fields)
 
 
-@pytest.mark.parametrize(
-    ("bounce_type", "sub_type", "reason"),
-    [
-        ("Permanent", "General", Reason.BOUNCE),
-        ("Permanent", "NoEmail", Reason.BOUNCE),
-        ("Permanent", "Suppressed", Reason.BOUNCE),
-        ("Permanent", "OnAccountSuppressionList", Reason.BOUNCE),
-        ("Permanent", "OnTenantSuppressionList", Reason.BOUNCE),
-        ("Permanent", "EmailValidationSuppressed", Reason.BOUNCE),
-        ("Permanent", "UnsubscribedRecipient", Reason.UNSUBSCRIBE),
-        ("Permanent", "OfTomorrow", Reason.BOUNCE),
-        ("Permanent", None, Reason.BOUNCE),
-        ("Transient", "General", None),
-        ("Transient", "MailboxFull", None),
-        ("Transient", "MessageTooLarge", None),
-        ("Transient", "ContentRejected", None),
-        ("Transient", "AttachmentRejected", None),
-        ("Transient", "CustomTimeoutExceeded", None),
-        ("Transient", "UnsubscribedRecipient", None),
-        ("Undetermined", "Undetermined", None),
-    ],
-)
-def test_a_bounce_is_decided_by_its_type(bounce_type, sub_type, reason):
-    assert decide(feedback(EventKind.BOUNCE, bounce_type=BounceType(bounce_type), sub_type=sub_type)) is reason
-
-
-def test_a_transient_bounce_with_a_permanent_status_code_does_not_suppress():
-    assert decide(feedback(EventKind.BOUNCE, bounce_type=BounceType.TRANSIENT, status_code="5.4.4")) is None
+BOUNCES = Ruling(Reason.BOUNCE)
+LISTED = Ruling(Reason.GLOBAL_LIST)
+ECHO = Ruling(Reason.BOUNCE, echo=True)
+STRIKE = Ruling(strike=True)
+NOTHING = Ruling()
 
 
 @pytest.mark.parametrize(
-    ("complaint_type", "reason"),
+    ("bounce_type", "sub_type", "ruling"),
     [
-        ("abuse", Reason.COMPLAINT),
-        ("fraud", Reason.COMPLAINT),
-        ("other", Reason.COMPLAINT),
-        ("virus", Reason.COMPLAINT),
-        ("of-tomorrow", Reason.COMPLAINT),
-        ("", Reason.COMPLAINT),
-        (None, Reason.COMPLAINT),
-        ("not-spam", None),
-        ("Not-Spam", None),
-        ("auth-failure", None),
+        ("Permanent", "General", BOUNCES),
+        ("Permanent", "NoEmail", BOUNCES),
+        ("Permanent", "Suppressed", LISTED),
+        ("Permanent", "EmailValidationSuppressed", LISTED),
+        ("Permanent", "OnAccountSuppressionList", ECHO),
+        ("Permanent", "OnTenantSuppressionList", ECHO),
+        ("Permanent", "UnsubscribedRecipient", Ruling(Reason.UNSUBSCRIBE)),
+        ("Permanent", "ContentRejected", NOTHING),
+        ("Permanent", "OfTomorrow", BOUNCES),
+        ("Permanent", None, BOUNCES),
+        ("Transient", "General", STRIKE),
+        ("Transient", "MailboxFull", STRIKE),
+        ("Transient", "MessageTooLarge", NOTHING),
+        ("Transient", "ContentRejected", NOTHING),
+        ("Transient", "AttachmentRejected", NOTHING),
+        ("Transient", "CustomTimeoutExceeded", NOTHING),
+        ("Transient", "Suppressed", STRIKE),
+        ("Transient", "OfTomorrow", STRIKE),
+        ("Transient", None, STRIKE),
+        ("Undetermined", "Undetermined", STRIKE),
+        ("Undetermined", "MessageTooLarge", NOTHING),
+        ("Undetermined", None, STRIKE),
     ],
 )
-def test_a_complaint_suppresses_unless_it_is_the_opposite_of_one(complaint_type, reason):
-    assert decide(feedback(EventKind.COMPLAINT, complaint_type=complaint_type)) is reason
+def test_a_bounce_is_ruled_by_its_subtype_if_that_is_known_and_else_by_its_type(bounce_type, sub_type, ruling):
+    report = feedback(EventKind.BOUNCE, bounce_type=BounceType(bounce_type), sub_type=sub_type)
+    assert rule(report) == ruling
+    assert rule_of_bounce(BounceType(bounce_type), sub_type) == ruling
+
+
+def test_a_transient_bounce_with_a_permanent_status_code_is_a_strike():
+    assert rule(feedback(EventKind.BOUNCE, bounce_type=BounceType.TRANSIENT, status_code="5.4.4")) == STRIKE
+
+
+@pytest.mark.parametrize("complaint_type", ["abuse", "fraud", "other", "virus", "of-tomorrow", "", None])
+def test_a_complaint_suppresses(complaint_type):
+    assert rule(feedback(EventKind.COMPLAINT, complaint_type=complaint_type)) == Ruling(Reason.COMPLAINT)
+
+
+@pytest.mark.parametrize("complaint_type", ["not-spam", "Not-Spam", "auth-failure"])
+def test_a_complaint_that_is_none_does_nothing(complaint_type):
+    assert rule(feedback(EventKind.COMPLAINT, complaint_type=complaint_type)) == NOTHING
 
 
 @pytest.mark.parametrize("sub_type", ["OnAccountSuppressionList", "OnTenantSuppressionList"])
 def test_a_complaint_that_echoes_a_list_is_mirrored(sub_type):
-    assert decide(feedback(EventKind.COMPLAINT, sub_type=sub_type)) is Reason.COMPLAINT
+    assert rule(feedback(EventKind.COMPLAINT, sub_type=sub_type)) == Ruling(Reason.COMPLAINT, echo=True)
 
 
 @pytest.mark.parametrize("kind", sorted(set(EventKind) - {EventKind.BOUNCE, EventKind.COMPLAINT}))
-def test_no_other_event_suppresses(kind):
-    assert decide(feedback(kind, bounce_type=BounceType.PERMANENT, sub_type="UnsubscribedRecipient")) is None
+def test_no_other_event_counts_against_an_address(kind):
+    assert rule(feedback(kind, bounce_type=BounceType.PERMANENT, sub_type="UnsubscribedRecipient")) == NOTHING
+
+
+def test_the_reasons_rise_from_what_passes_to_what_a_person_wants():
+    rising = ["soft-bounce", "global-list", "bounce", "manual", "unsubscribe", "complaint"]
+    assert [reason.value for reason in sorted(Reason, key=lambda reason: reason.rank)] == rising
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,10 @@ def test_no_other_event_suppresses(kind):
     [
         (None, Reason.BOUNCE, Reason.BOUNCE),
         (None, Reason.MANUAL, Reason.MANUAL),
+        (Reason.SOFT_BOUNCE, Reason.GLOBAL_LIST, Reason.GLOBAL_LIST),
+        (Reason.GLOBAL_LIST, Reason.SOFT_BOUNCE, Reason.GLOBAL_LIST),
+        (Reason.GLOBAL_LIST, Reason.BOUNCE, Reason.BOUNCE),
+        (Reason.BOUNCE, Reason.GLOBAL_LIST, Reason.BOUNCE),
         (Reason.BOUNCE, Reason.MANUAL, Reason.MANUAL),
         (Reason.BOUNCE, Reason.COMPLAINT, Reason.COMPLAINT),
         (Reason.MANUAL, Reason.BOUNCE, Reason.MANUAL),
