@@ -102,6 +102,9 @@ class Verifier:
     Checks that cost nothing come first, so that a stranger causes no network call: who does not know a trusted topic
     gets no further than its name. `trusted_topics` gives a set that `check_topics` has passed; `pinned_certificate` is
     the sandbox's, for simulated topics only.
+
+    With `max_age=None` a message may be as old as it likes, for what reads a queue: one may be redriven after days.
+    Then its certificate must have been valid when it was sent, and may have expired since.
     """
 
     def __init__(
@@ -110,11 +113,13 @@ class Verifier:
         certificates: Callable[[str], bytes],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         pinned_certificate: Callable[[], bytes] | None = None,
+        max_age: timedelta | None = MAX_AGE,
     ) -> None:
         self._trusted_topics = trusted_topics
         self._certificates = certificates
         self._now = now
         self._pinned_certificate = pinned_certificate
+        self._max_age = max_age
 
     def verify(self, body: bytes) -> AnyMessage:
         """The message in a body.
@@ -130,7 +135,7 @@ class Verifier:
         _check_signature(certificate, signature, envelope)
         sent_at = _parse_time(envelope["Timestamp"])
         self._check_age(sent_at)
-        self._check_validity(certificate)
+        self._check_validity(certificate, sent_at)
         return _read(envelope, topic, sent_at)
 
     def _known_topic(self, envelope: Mapping[str, Any]) -> Topic:
@@ -156,16 +161,20 @@ class Verifier:
 
     def _check_age(self, sent_at: datetime) -> None:
         age = self._now() - sent_at
-        if not -MAX_AHEAD <= age <= MAX_AGE:
-            raise TryLaterError(
-                "The Timestamp is more than 24 hours old or 15 minutes ahead of the clock here; is that clock right?"
-            )
+        if age < -MAX_AHEAD:
+            raise TryLaterError("The Timestamp is more than 15 minutes ahead of the clock here; is that clock right?")
+        if self._max_age is not None and age > self._max_age:
+            old = f"{self._max_age / timedelta(hours=1):g} hours"
+            raise TryLaterError(f"The Timestamp is more than {old} behind the clock here; is that clock right?")
 
-    def _check_validity(self, certificate: x509.Certificate) -> None:
+    def _check_validity(self, certificate: x509.Certificate, sent_at: datetime) -> None:
         """What it signed is genuine by now, so the clock here is as likely to be wrong as the certificate."""
-        if not certificate.not_valid_before_utc <= self._now() <= certificate.not_valid_after_utc:
+        moment = sent_at if self._max_age is None else self._now()
+        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
             raise TryLaterError(
                 "The signing certificate is expired or not valid yet by the clock here; is that clock right?"
+                if self._max_age is not None
+                else "The signing certificate was not valid at the time that the message gives for itself."
             )
 
 

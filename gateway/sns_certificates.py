@@ -6,10 +6,9 @@ import http.client
 import ssl
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -21,12 +20,12 @@ _TIMEOUT = 3.0  # seconds for the connection and for each read
 _DEADLINE = 6.0  # seconds for all of it, since SNS waits 15 for our answer
 _MAX_ENTRIES = 8
 _LIFETIME = 24 * 3600.0
-_MAX_FAILURES = 8  # within _BACK_OFF
 _BACK_OFF = 10.0  # well below the 20 seconds after which SNS tries again
+_MINUTE = 60.0
+_MAX_FETCHES = 6  # a minute, whatever comes of them
+_MAX_STRANGE = 4  # of these for URLs that never gave a certificate
 
 log = get_logger(__name__)
-
-T = TypeVar("T")
 
 
 class CertificateUnavailableError(Exception):
@@ -37,9 +36,11 @@ class CertificateStore:
     """Certificates by URL, fetched at most once a day each.
 
     The URL of a message is checked before it comes here, but not signed: somebody who knows a topic can still make up
-    URLs on Amazon's own host. So failures are remembered for a moment, by URL and all together, and one URL is fetched
-    by one thread while the others wait for what it gets. A URL that once had a certificate is exempt from the common
-    limit: a flood of made-up ones does not keep us from renewing it.
+    URLs on Amazon's own host. So all fetches together are at most six in any minute, a URL that failed is left alone
+    for a moment, and one URL is fetched by one thread while the others wait for what it gets. Two of the six are kept
+    for URLs that once gave a certificate: a flood of made-up ones does not keep us from renewing it.
+
+    The count is this store's, so it holds for a process.
     """
 
     def __init__(
@@ -49,7 +50,8 @@ class CertificateStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self._failures: OrderedDict[str, float] = OrderedDict()
+        self._failures: dict[str, float] = {}
+        self._fetches: deque[tuple[float, bool]] = deque()  # when, and whether the URL was a strange one
         self._fetching: dict[str, threading.Event] = {}
 
     def __call__(self, url: str) -> bytes:
@@ -60,7 +62,7 @@ class CertificateStore:
                 return pem
             done = self._fetching.get(url)
             if done is None:
-                self._refuse_after_failures(url)
+                self._count_fetch(url)
                 self._fetching[url] = threading.Event()
         return self._fetch_and_keep(url) if done is None else self._wait(url, done)
 
@@ -90,10 +92,9 @@ class CertificateStore:
         """Keep a certificate, or the moment of a failure, and wake who waits for it."""
         with self._lock:
             if pem is None:
-                _put(self._failures, url, self._clock(), _MAX_FAILURES)
+                self._failures[url] = self._clock()
             else:
-                _put(self._entries, url, (self._clock(), pem), _MAX_ENTRIES)
-                self._failures.pop(url, None)
+                self._keep(url, pem)
             self._fetching.pop(url).set()
 
     def _cached(self, url: str) -> bytes | None:
@@ -103,15 +104,30 @@ class CertificateStore:
         self._entries.move_to_end(url)
         return pem
 
-    def _refuse_after_failures(self, url: str) -> None:
-        recent = self._clock() - _BACK_OFF
-        while self._failures and next(iter(self._failures.values())) < recent:
-            self._failures.popitem(last=False)
+    def _keep(self, url: str, pem: bytes) -> None:
+        self._entries[url] = (self._clock(), pem)
+        self._entries.move_to_end(url)
+        while len(self._entries) > _MAX_ENTRIES:
+            self._entries.popitem(last=False)
+
+    def _count_fetch(self, url: str) -> None:
+        """CertificateUnavailableError when it is too early for this fetch."""
+        self._forget_the_past()
         if url in self._failures:
             raise CertificateUnavailableError("fetching it failed a moment ago")
-        made_up = len(self._failures) + len(self._fetching) >= _MAX_FAILURES
-        if made_up and url not in self._entries:
-            raise CertificateUnavailableError("too many certificates could not be fetched a moment ago")
+        strange = url not in self._entries
+        if len(self._fetches) >= _MAX_FETCHES or (strange and self._strange_fetches() >= _MAX_STRANGE):
+            raise CertificateUnavailableError("too many certificates were fetched in the last minute")
+        self._fetches.append((self._clock(), strange))
+
+    def _strange_fetches(self) -> int:
+        return sum(strange for _, strange in self._fetches)
+
+    def _forget_the_past(self) -> None:
+        now = self._clock()
+        while self._fetches and now - self._fetches[0][0] >= _MINUTE:
+            self._fetches.popleft()
+        self._failures = {url: at for url, at in self._failures.items() if now - at < _BACK_OFF}
 
 
 class PinnedCertificate:
@@ -171,10 +187,3 @@ def _require_certificate(pem: bytes) -> None:
         x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise CertificateUnavailableError("what came is not a certificate") from None
-
-
-def _put(entries: OrderedDict[str, T], url: str, value: T, limit: int) -> None:
-    entries[url] = value
-    entries.move_to_end(url)
-    while len(entries) > limit:
-        entries.popitem(last=False)

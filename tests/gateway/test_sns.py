@@ -10,10 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.sns import (
+    MAX_AGE,
     ForgedError,
     MalformedError,
     Notification,
@@ -43,12 +44,13 @@ class Certificates:
         return self.pem
 
 
-def verifier(signer=SIGNER, *, certificates=None, topics=(TOPIC_ARN,), now=None, pinned=None):
+def verifier(signer=SIGNER, *, certificates=None, topics=(TOPIC_ARN,), now=None, pinned=None, max_age=MAX_AGE):
     return Verifier(
         lambda: frozenset(topics),
         certificates or Certificates(signer.certificate_pem),
         (lambda: now) if now else lambda: datetime.now(UTC),
         pinned,
+        max_age,
     )
 
 
@@ -396,6 +398,31 @@ class TestLater:
             verify(SIGNER.notification("x"), certificates=nothing)
 
 
+class TestAnyAge:
+    """What reads a queue takes messages that were redriven after days."""
+
+    def test_a_message_may_be_older_than_the_certificate_is_valid_by_now(self):
+        now = datetime.now(UTC) + timedelta(days=800)
+        assert verify(SIGNER.notification("x"), now=now, max_age=None)
+
+    def test_the_future_is_still_for_later(self):
+        ahead = sns_time(datetime.now(UTC) + timedelta(minutes=16))
+        with pytest.raises(TryLaterError, match="ahead of the clock"):
+            verify(SIGNER.notification("x", Timestamp=ahead), max_age=None)
+
+    @pytest.mark.parametrize("days", [-2, 366])
+    def test_a_certificate_must_have_been_valid_when_the_message_was_sent(self, days):
+        now = datetime.now(UTC) + timedelta(days=400)
+        body = SIGNER.notification("x", Timestamp=sns_time(datetime.now(UTC) + timedelta(days=days)))
+        with pytest.raises(TryLaterError, match="not valid at the time"):
+            verify(body, now=now, max_age=None)
+
+    def test_another_age_can_be_asked_for(self):
+        old = sns_time(datetime.now(UTC) - timedelta(hours=3))
+        with pytest.raises(TryLaterError, match="more than 2 hours behind the clock"):
+            verify(SIGNER.notification("x", Timestamp=old), max_age=timedelta(hours=2))
+
+
 class TestSimulatedTopics:
     SIGNER = Signer.make(topic_arn=SIMULATED_ARN, signing_cert_url=SIMULATED_URL)
 
@@ -444,6 +471,7 @@ JSON = (
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 @given(st.dictionaries(st.sampled_from(sorted(json.loads(SIGNER.subscription_confirmation()))), JSON))
 def test_an_envelope_with_anything_in_it_causes_no_other_error(members):
     body = json.dumps({**json.loads(SIGNER.subscription_confirmation()), **members}).encode()
@@ -451,6 +479,7 @@ def test_an_envelope_with_anything_in_it_causes_no_other_error(members):
         verify(body)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_refused(body):
     with pytest.raises(SnsError):

@@ -4,7 +4,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -61,6 +61,7 @@ class TestStore:
 
     def test_no_more_than_eight_are_kept(self):
         for number in range(9):
+            self.clock.now += 60
             self.store(f"{URL}{number}")
         self.store(f"{URL}8")
         assert len(self.amazon.asked) == 9
@@ -85,22 +86,43 @@ class TestStore:
         self.clock.now += 11
         assert self.store(URL) == PEM
 
-    def test_a_flood_of_made_up_urls_does_not_make_us_fetch_in_a_loop(self):
-        self.amazon.pem = None
-        for number in range(1000):
+    def flood(self, urls=1000):
+        """So many URLs that somebody has made up, one after the other."""
+        for number in range(urls):
             with pytest.raises(CertificateUnavailableError):
-                self.store(f"{URL}{number}")
-        assert len(self.amazon.asked) <= 8
+                self.store(f"{URL}-{number}")
+
+    def test_a_thousand_made_up_urls_cause_at_most_six_fetches_in_any_minute(self):
+        self.amazon.pem = None
+        moments = []
+        for _ in range(150):
+            before = len(self.amazon.asked)
+            self.flood(7)
+            moments += [self.clock.now] * (len(self.amazon.asked) - before)
+            self.clock.now += 1.7
+        assert moments
+        assert all(sum(0 <= later - start < 60 for later in moments) <= 6 for start in moments)
+
+    def test_fetches_that_succeed_count_too(self):
+        got = []
+        for number in range(20):
+            with suppress(CertificateUnavailableError):
+                got.append(self.store(f"{URL}{number}"))
+        assert len(got) == len(self.amazon.asked) <= 6
+        self.clock.now += 60
+        assert self.store(f"{URL}19") == PEM
 
     def test_a_flood_does_not_keep_us_from_renewing_a_certificate(self):
         self.store(URL)
         self.clock.now += 24 * 3600 + 1
         self.amazon.pem = None
-        for number in range(20):
-            with pytest.raises(CertificateUnavailableError):
-                self.store(f"{URL}{number}")
+        self.flood()
+        with pytest.raises(CertificateUnavailableError):
+            self.store(URL)
+        self.clock.now += 11
         self.amazon.pem = PEM
         assert self.store(URL) == PEM
+        assert len(self.amazon.asked) - 1 <= 6
 
     def test_an_unforeseen_error_blocks_nobody(self):
         def broken(url):
