@@ -141,6 +141,7 @@ class AccountList:
             try:
                 response = call(**request)
             except (ClientError, BotoCoreError, ValueError) as error:
+                self._has_answered = self._has_answered or isinstance(error, ClientError)
                 if back_off is None or not self._passes(error):
                     raise self._told(operation, error) from error
                 self._pace.pause(back_off)
