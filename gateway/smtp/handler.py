@@ -42,10 +42,16 @@ class Suppression(Protocol):
     @property
     def since(self) -> datetime: ...
 
+    @property
+    def is_domain(self) -> bool:
+        """Whether it is about everybody at the domain."""
+
 
 class SuppressionStore(Protocol):
-    def find(self, mailbox: Mailbox, /) -> Suppression | None:
-        """None means surely not suppressed; StoreUnavailableError that it cannot be told. May block."""
+    def find(self, mailbox: Mailbox, credential: str | None, /) -> Suppression | None:
+        """The strongest for all senders or for this credential. None means surely not suppressed;
+        StoreUnavailableError that it cannot be told. May block.
+        """
 
 
 class MessageStore(Protocol):
@@ -124,7 +130,7 @@ class Handler:
             return replies.RECIPIENT_OK
         self._check_recipients(credential, len(transaction.forward_paths) + 1)
         if (credential.suppressed_recipients or self._options.suppressed_recipients) == "reject":
-            await self._check_suppression(mailbox)
+            await self._check_suppression(mailbox, credential.name)
         transaction.forward_paths[key] = mailbox
         return replies.RECIPIENT_OK
 
@@ -183,17 +189,19 @@ class Handler:
         if refusal is not None:
             raise RefusedError(refusal, is_error=False)
 
-    async def _check_suppression(self, mailbox: Mailbox) -> None:
+    async def _check_suppression(self, mailbox: Mailbox, credential: str) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._options.patience):
-                suppression = await loop.run_in_executor(self._lookups, self._suppressions.find, mailbox)
+                suppression = await loop.run_in_executor(self._lookups, self._suppressions.find, mailbox, credential)
         except (StoreUnavailableError, TimeoutError) as error:
             log.warning("recipient.not_checked", recipient=str(mailbox), error=str(error))
             raise RefusedError(replies.LOOKUP_UNAVAILABLE, is_error=False) from None
         if suppression is not None:
             log.info("recipient.refused", recipient=str(mailbox), reason=str(suppression.reason))
-            refusal = replies.suppressed(mailbox, suppression.reason, suppression.since)
+            refusal = replies.suppressed(
+                mailbox, suppression.reason, suppression.since, with_domain=suppression.is_domain
+            )
             raise RefusedError(refusal, is_error=False)
 
     async def _inspect(self, content: bytes) -> Inspected:

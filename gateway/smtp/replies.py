@@ -109,7 +109,7 @@ _MAX_REPLY = 510  # without CRLF
 _EXAMPLES = 3
 _RULES = 5
 _LONGEST_EXAMPLE = 64
-_SUPPRESSION_CODES = {Reason.BOUNCE: "5.1.1"}
+_FINDINGS = frozenset({Reason.BOUNCE, Reason.SOFT_BOUNCE, Reason.GLOBAL_LIST})
 
 
 def banner(hostname: str) -> str:
@@ -133,9 +133,11 @@ def queued(ulid: str) -> str:
     return f"250 2.0.0 OK: queued as {ulid}"
 
 
-def suppressed(mailbox: Mailbox, reason: Reason, since: datetime) -> str:
+def suppressed(mailbox: Mailbox, reason: Reason, since: datetime, *, with_domain: bool = False) -> str:
     """5.1.1 says that the mailbox does not work, 5.7.1 that it is not to be mailed."""
-    return f"550 {_SUPPRESSION_CODES.get(reason, '5.7.1')} <{mailbox}>: suppressed ({reason}, {since:%Y-%m-%d})"
+    code = "5.1.1" if reason in _FINDINGS else "5.7.1"
+    others = ", as is all mail to its domain" if with_domain else ""
+    return f"550 {code} <{mailbox}>: suppressed ({reason}, {since:%Y-%m-%d}){others}"
 
 
 def relaying_denied(client_address: str) -> str:

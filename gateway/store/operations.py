@@ -21,6 +21,7 @@ from gateway.store.errors import StoreError
 from gateway.store.sending import AMBIGUOUS, happen
 from gateway.store.sql import Sql, marks
 from gateway.store.statuses import in_status
+from gateway.store.suppressions import find
 from gateway.store.times import now_micros, span, to_micros
 
 BATCH = 500
@@ -165,13 +166,12 @@ class Operations:
         for batch in _batches(ids):
             with self._db.read() as sql:
                 rows = sql.all(
-                    "SELECT (SELECT c.name FROM credentials c WHERE c.id = r.credential_id), count(s.address_key)"
-                    " FROM recipients r LEFT JOIN suppressions s ON s.address_key = r.address_key"
-                    f" WHERE r.id IN ({marks(batch)}) AND r.status = 'QUEUED' GROUP BY r.credential_id",
+                    "SELECT r.address_key, c.name FROM recipients r JOIN credentials c ON c.id = r.credential_id"
+                    f" WHERE r.id IN ({marks(batch)}) AND r.status = 'QUEUED'",
                     batch,
                 )
-            credentials.update(row[0] for row in rows)
-            suppressed += sum(row[1] for row in rows)
+                suppressed += sum(find(sql, key, credential) is not None for key, credential in rows)
+            credentials.update(credential for _, credential in rows)
         return Prospects(tuple(sorted(credentials)), suppressed)
 
     def run(self, order: Order, ids: Sequence[int]) -> Iterator[Outcome]:

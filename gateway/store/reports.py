@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.metrics import AccountLimits, Counts, Dispatching, Gauges, Inbox, Rate, Stops, Waiting, Window
@@ -14,36 +12,26 @@ from gateway.store.ambiguity import Ambiguity, AmbiguityOutlook
 from gateway.store.db import Database
 from gateway.store.reputation import Reputation, Standing
 from gateway.store.sql import Sql
+from gateway.store.suppressions import BEGUN, ENDED
 from gateway.store.times import now_micros
-
-_COUNT_EVERY = 60.0
 
 
 class Reports:
     """What the whole installation looks like at one moment."""
 
-    def __init__(
-        self,
-        db: Database,
-        ambiguity: Ambiguity,
-        reputation: Reputation,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, db: Database, ambiguity: Ambiguity, reputation: Reputation) -> None:
         self._db = db
         self._ambiguity = ambiguity
         self._reputation = reputation
-        self._clock = clock
-        self._counting = threading.Lock()
-        self._counted: tuple[float, Mapping[str, int]] | None = None
 
     def gauges(self) -> Gauges:
         """StoreUnavailableError when the database cannot be asked."""
         outlook, standings = self._ambiguity.outlook(), self._reputation.standings()
-        suppressions = self._suppressions()
         with self._db.read() as sql:
+            tallies = depth.tallies(sql)
             return Gauges(
                 waiting=_waiting(sql, outlook),
-                counts=_counts(depth.tallies(sql)),
+                counts=_counts(tallies),
                 rate=_rate(depth.pace(sql)),
                 account=_account(depth.account(sql)),
                 stops=_stops(sql, standings),
@@ -52,20 +40,11 @@ class Reports:
                     silent=is_silent(outlook),
                     unprocessed=depth.unprocessed_notifications(sql),
                     not_understood=depth.notifications_not_understood(sql),
-                    suppressions=suppressions,
+                    suppressions=_suppressions(tallies),
                 ),
                 dispatching=_dispatching(depth.dispatcher(sql)),
                 database_bytes=self._db.size(),
             )
-
-    def _suppressions(self) -> Mapping[str, int]:
-        """By reason. No index counts them; they change slowly, and are counted once a minute at most."""
-        with self._counting:
-            if self._counted is None or self._clock() - self._counted[0] >= _COUNT_EVERY:
-                with self._db.read() as sql:
-                    rows = sql.all("SELECT reason, count(*) FROM suppressions GROUP BY reason")
-                self._counted = (self._clock(), {str(reason): int(count) for reason, count in rows})
-            return self._counted[1]
 
 
 def is_silent(outlook: AmbiguityOutlook) -> bool:
@@ -87,6 +66,15 @@ def _counts(tallies: Mapping[str, Mapping[str, int]]) -> Counts:
         attempts=tallies.get("attempts", {}),
         ses_errors=tallies.get("ses_errors", {}),
     )
+
+
+def _suppressions(tallies: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
+    """In force, by reason: as many as began and have not ended. An expired one counts until it is put away.
+
+    Programs of the release before, while they run beside this one, begin and end some without counting them.
+    """
+    begun, ended = tallies.get(BEGUN, {}), tallies.get(ENDED, {})
+    return {reason: max(0, count - ended.get(reason, 0)) for reason, count in begun.items()}
 
 
 def _rate(pace: depth.Pace | None) -> Rate | None:

@@ -186,10 +186,9 @@ class Sending:
             if sql.value(STOPPED, (now,)) is not None or _is_held(sql, claim.recipient_id):
                 happen(sql, claim.recipient_id, Happening.RELEASE, "sending was stopped")
                 return False
-            suppression = find(sql, key)
+            suppression = find(sql, key, claim.origin.credential)
             if suppression is not None:
-                reason = f"suppressed ({suppression.reason}, {suppression.since:%Y-%m-%d})"
-                happen(sql, claim.recipient_id, Happening.SUPPRESS, reason)
+                happen(sql, claim.recipient_id, Happening.SUPPRESS, f"suppressed {suppression.spoken}")
                 return suppression
             sql.run(
                 "UPDATE recipients SET attempts = attempts + 1, claimed_until = ? WHERE id = ?",

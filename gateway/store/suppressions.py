@@ -22,8 +22,8 @@ from gateway.suppression_policy import Reason, stronger
 SES = "SES"  # who did it when feedback did
 _BY_ITSELF = ""  # no user of an operating system has this name
 _EXPIRED = "expired"
-_BEGUN = "suppressions_begun"
-_ENDED = "suppressions_ended"
+BEGUN = "suppressions_begun"
+ENDED = "suppressions_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class Suppression:
     @property
     def is_domain(self) -> bool:
         return self.key.startswith("@")
+
+    @property
+    def spoken(self) -> str:
+        """As the reason of a mail that was not sent has it."""
+        return f"({self.reason}, {self.since:%Y-%m-%d}{', with its whole domain' if self.is_domain else ''})"
 
     def is_in_force(self, now: datetime) -> bool:
         return self.expires_at is None or self.expires_at > now
@@ -246,7 +251,7 @@ def suppress(
             expires_at = _later(expires_at, ends)
         else:
             return reason is current and _prolong(sql, row_key, ends, expires_at)
-    sql.tally(_BEGUN, reason.value)
+    sql.tally(BEGUN, reason.value)
     return True
 
 
@@ -331,7 +336,7 @@ def _end(sql: Sql, key: str, scope: str, reason: Reason, *, at: int, by: str, wh
     row_key = entry_key(key, scope)
     sql.run(_REMEMBER, (key, at, by, why, row_key))
     sql.run("DELETE FROM suppressions WHERE address_key = ?", (row_key,))
-    sql.tally(_ENDED, reason.value)
+    sql.tally(ENDED, reason.value)
 
 
 def _prolong(sql: Sql, row_key: str, ends: int | None, expires_at: int | None) -> bool:

@@ -35,6 +35,7 @@ MESSAGE = b"From: shop@example.org\r\nTo: bob@example.net\r\nSubject: Hello\r\n\
 class Suppressed:
     reason: Reason
     since: datetime = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+    is_domain: bool = False
 
 
 class SuppressionDouble:
@@ -45,7 +46,7 @@ class SuppressionDouble:
         self.error: Exception | None = None
         self.asked: list[str] = []
 
-    def find(self, mailbox: Mailbox) -> Suppressed | None:
+    def find(self, mailbox: Mailbox, _credential: str | None = None) -> Suppressed | None:
         self.asked.append(mailbox.key)
         if self.error is not None:
             raise self.error

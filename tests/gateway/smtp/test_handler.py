@@ -95,6 +95,8 @@ class TestRecipients:
         ("reason", "code"),
         [
             (Reason.BOUNCE, "5.1.1"),
+            (Reason.SOFT_BOUNCE, "5.1.1"),
+            (Reason.GLOBAL_LIST, "5.1.1"),
             (Reason.COMPLAINT, "5.7.1"),
             (Reason.MANUAL, "5.7.1"),
             (Reason.UNSUBSCRIBE, "5.7.1"),
@@ -106,6 +108,14 @@ class TestRecipients:
         client.say(b"MAIL FROM:<a@b.test>")
         reply = client.say(b"RCPT TO:<Dead@Example.NET>")
         assert reply == f"550 {code} <Dead@Example.NET>: suppressed ({reason}, 2026-11-21)"
+
+    def test_who_is_suppressed_with_a_whole_domain_reads_so(self, front, client):
+        front.suppressions.by_key["dead@example.net"] = Suppressed(Reason.MANUAL, is_domain=True)
+        client.say(b"EHLO c")
+        client.say(b"MAIL FROM:<a@b.test>")
+        assert client.say(b"RCPT TO:<dead@example.net>") == (
+            "550 5.7.1 <dead@example.net>: suppressed (manual, 2026-11-21), as is all mail to its domain"
+        )
 
     def test_other_recipients_of_the_transaction_are_served(self, front):
         front.suppressions.by_key["dead@example.net"] = Suppressed(Reason.BOUNCE)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import smtplib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from gateway.addresses import parse_mailbox
 from gateway.lifecycle import Status
 from gateway.smtp import replies
+from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.gateway.smtp.admitting import authenticated, plain
 from tests.gateway.smtp.running import HOST, MESSAGE, running_front
+from tests.support.mail import change
 from tests.support.stores import sqlite_stores
 from tests.support.waiting import until
 
@@ -90,3 +92,39 @@ def test_a_suppressed_recipient_is_taken_where_it_is_to_be_dropped(front, stores
     [message] = stores.messages.list()
     assert [(one.address, one.status) for one in message.recipients] == [("dead@example.net", Status.QUEUED)]
     assert stores.suppressions.find(dead) is not None
+
+
+def recipient_reply(client, recipient: str) -> str:
+    assert client.say(b"MAIL FROM:<a@b.test>") == replies.SENDER_OK
+    reply = client.say(f"RCPT TO:<{recipient}>".encode())
+    client.say(b"RSET")
+    return re.sub(r"\d{4}-\d\d-\d\d", "DATE", reply)
+
+
+def test_what_is_suppressed_for_one_credential_others_may_mail(front, stores):
+    secret = stores.credentials.add("shop", application="The shop", actor=OPERATOR)
+    for text, reason in (("jane@example.net", Reason.UNSUBSCRIBE), ("@dead.example", Reason.BOUNCE)):
+        stores.suppressions.add(parse_subject(text), reason, source="", detail="", actor=OPERATOR, scope="shop")
+    until(lambda: may_authenticate(front, secret))
+    with authenticated(front, password=secret) as client:
+        refused = "550 5.7.1 <Jane@example.net>: suppressed (unsubscribe, DATE)"
+        assert recipient_reply(client, "Jane@example.net") == refused
+        refused = "550 5.1.1 <ann@DEAD.example>: suppressed (bounce, DATE), as is all mail to its domain"
+        assert recipient_reply(client, "ann@DEAD.example") == refused
+        assert recipient_reply(client, "ann@sub.dead.example") == replies.RECIPIENT_OK
+    with front.connect() as client:
+        client.say(b"EHLO c")
+        assert recipient_reply(client, "jane@example.net") == replies.RECIPIENT_OK
+        assert recipient_reply(client, "ann@dead.example") == replies.RECIPIENT_OK
+
+
+def test_a_suppression_whose_time_is_over_refuses_nobody(front, stores):
+    jane = parse_subject("jane@example.net")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    stores.suppressions.add(jane, Reason.SOFT_BOUNCE, source="", detail="", actor=OPERATOR, expires_at=tomorrow)
+    with front.connect() as client:
+        client.say(b"EHLO c")
+        refused = "550 5.1.1 <jane@example.net>: suppressed (soft-bounce, DATE)"
+        assert recipient_reply(client, "jane@example.net") == refused
+        change(stores, "UPDATE suppressions SET expires_at = 1")
+        assert recipient_reply(client, "jane@example.net") == replies.RECIPIENT_OK

@@ -8,9 +8,11 @@ import pytest
 
 from gateway.lifecycle import AFTER_SES, Happening, Status
 from gateway.store.errors import StoreError
-from gateway.store.operations import BATCH, Action, Operations, Order, Outcome, Selection, Skip
+from gateway.store.operations import BATCH, Action, Operations, Order, Outcome, Prospects, Selection, Skip
 from gateway.store.sending import happen
 from gateway.store.times import now_micros, span
+from gateway.subjects import parse_subject
+from gateway.suppression_policy import Reason
 from tests.support.mail import accept, begun, change, claimed, column, lease_of, mark, rows, status
 
 MAX_AGE = timedelta(days=4)
@@ -289,3 +291,23 @@ def test_a_worker_that_claims_meanwhile_wins_or_loses_and_never_both(stores, act
     else:
         # What is queued again has no mark, so no hint from before claims it.
         assert (done.done, claims, counts) == (len(ids), [], {"QUEUED": len(ids)})
+
+
+def test_the_prospects_know_domains_credentials_and_ends(stores):
+    stores.credentials.add("shop", application="The shop", actor="jane")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    for text, scope, ends in (
+        ("@dead.example", "", None),
+        ("for-shop@example.com", "shop", None),
+        ("for-local@example.com", "local", None),
+        ("for-a-while@example.com", "", tomorrow),
+        ("no-longer@example.com", "", tomorrow),
+    ):
+        subject = parse_subject(text)
+        stores.suppressions.add(
+            subject, Reason.MANUAL, source="", detail="", actor="jane", scope=scope, expires_at=ends
+        )
+    change(stores, "UPDATE suppressions SET expires_at = 1 WHERE address_key = 'no-longer@example.com'")
+    addresses = ("Jane@dead.example", *(f"{name}@example.com" for name in ("for-shop", "for-local", "for-a-while")))
+    ids = accept(stores, *addresses, "no-longer@example.com", "jane@example.com")
+    assert Operations(stores.db, MAX_AGE).prospects(ids) == Prospects(("local",), 3)

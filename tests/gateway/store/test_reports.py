@@ -10,7 +10,7 @@ from gateway.metrics import AccountLimits, Rate, Stops, Window
 from gateway.store.ambiguity import AmbiguityOutlook
 from gateway.store.control import ACCOUNT, CIRCUIT, PACE, PAUSE
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.reports import Reports, is_silent
+from gateway.store.reports import is_silent
 from gateway.suppression_policy import Reason
 from tests.gateway.store.test_notifications import apply, bounce, stored
 from tests.support.mail import accept, begun, change, lease_of
@@ -99,13 +99,25 @@ def test_the_age_since_acceptance_goes_on_through_retries_and_doubt(stores):
     assert 100 <= waiting.oldest_ambiguous_age < 300
 
 
-def test_what_no_index_can_count_is_counted_once_a_minute(stores):
-    clock = iter((0.0, 59.9, 60.0, 60.0)).__next__
-    reports = Reports(stores.db, stores.ambiguity, stores.reputation, clock)
-    assert reports.gauges().inbox.suppressions == {}
-    stores.suppressions.add(parse_mailbox("a@example.com"), Reason.MANUAL, source="", detail="", actor="")
-    assert reports.gauges().inbox.suppressions == {}
-    assert reports.gauges().inbox.suppressions == {"manual": 1}
+def test_suppressions_are_counted_as_they_begin_and_end(stores):
+    def gauge():
+        return stores.reports.gauges().inbox.suppressions
+
+    one, other = parse_mailbox("a@example.com"), parse_mailbox("b@example.com")
+    for mailbox in (one, other, one):
+        stores.suppressions.add(mailbox, Reason.MANUAL, source="", detail="", actor="")
+    assert gauge() == {"manual": 2}
+    stores.suppressions.add(one, Reason.COMPLAINT, source="", detail="", actor="")
+    stores.suppressions.remove(other, why="asked for mail", actor="jane")
+    assert gauge() == {"manual": 0, "complaint": 1}
+    change(stores, "DELETE FROM suppressions")
+    assert gauge() == {"manual": 0, "complaint": 1}, "nothing counts the table"
+
+
+def test_what_another_release_ended_uncounted_makes_no_number_negative(stores):
+    change(stores, "INSERT INTO tallies (name, label, count) VALUES ('suppressions_begun', 'bounce', 1)")
+    change(stores, "INSERT INTO tallies (name, label, count) VALUES ('suppressions_ended', 'bounce', 2)")
+    assert stores.reports.gauges().inbox.suppressions == {"bounce": 0}
 
 
 @pytest.mark.parametrize("channel", Channel)

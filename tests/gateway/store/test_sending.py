@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,9 @@ from gateway.addresses import parse_mailbox
 from gateway.store.control import CIRCUIT, PAUSE, Lease, LeaseLostError
 from gateway.store.sending import Due, take_turns
 from gateway.store.suppressions import Suppression
+from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
+from tests.gateway.store.test_notifications import apply, complaint
 from tests.support.mail import (
     CONTENT,
     accept,
@@ -133,6 +136,43 @@ def test_the_suppressions_are_asked_once_more_before_the_call(stores):
     assert column(stores, id_, "reason").startswith("suppressed (complaint, ")
     assert column(stores, id_, "ended_at") is not None
     assert attempts(stores, id_) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "reason"),
+    [("@example.com", "", "suppressed (manual, DATE, with its whole domain)"), ("bob@example.com", "local", None)],
+)
+def test_the_last_question_is_about_the_domain_and_the_credential_too(stores, text, scope, reason):
+    (id_,) = accept(stores, "Bob@Example.com")
+    claim = claimed(stores, id_)
+    stores.suppressions.add(parse_subject(text), Reason.MANUAL, source="", detail="", actor="jane", scope=scope)
+    assert isinstance(stores.sending.begin_attempt(claim), Suppression)
+    spoken = re.sub(r"\d{4}-\d\d-\d\d", "DATE", column(stores, id_, "reason"))
+    assert (status(stores, id_), spoken) == ("SUPPRESSED", reason or "suppressed (manual, DATE)")
+
+
+def test_what_is_suppressed_for_another_credential_or_has_expired_is_sent(stores):
+    stores.credentials.add("shop", application="The shop", actor="jane")
+    (id_,) = accept(stores, "bob@example.com")
+    claim = claimed(stores, id_)
+    bob = parse_mailbox("bob@example.com")
+    stores.suppressions.add(bob, Reason.COMPLAINT, source="", detail="", actor="jane", scope="shop")
+    stores.suppressions.add(bob, Reason.SOFT_BOUNCE, source="", detail="", actor="jane")
+    change(stores, "UPDATE suppressions SET expires_at = 1 WHERE scope = ''")
+    assert stores.sending.begin_attempt(claim) is True
+
+
+def test_mail_is_not_sent_when_the_complaint_is_stored_before_its_attempt(stores):
+    """The worker has claimed it and read its content; the attempt is what comes next."""
+    earlier, about_to_go = accept(stores, "bob@example.com"), accept(stores, "Bob@example.com")
+    sent = begun(stores, *earlier)
+    stores.sending.accepted(sent, "ses-1")
+    claim = claimed(stores, *about_to_go)
+    assert stores.sending.content(claim) is not None
+    apply(stores, complaint(sent.attempt_id))
+    assert isinstance(stores.sending.begin_attempt(claim), Suppression)
+    assert status(stores, *about_to_go) == "SUPPRESSED"
+    assert attempts(stores, *about_to_go) == []
 
 
 def test_a_claim_that_was_given_to_another_cannot_begin(stores):
