@@ -8,31 +8,18 @@ from http import HTTPStatus
 from flask import Flask, Response
 
 from gateway.logs import get_logger
-from gateway.sns import Verifier
 from gateway.store.errors import StoreError
 from webhook.answers import answer, later, make_flask
-from webhook.confirm import Confirm
-from webhook.notifications import NotificationStore, SnsEndpoint
+from webhook.inbox import Inbox
+from webhook.notifications import SnsEndpoint
 
 log = get_logger(__name__)
 
 
-def create_app(
-    *,
-    verifier: Verifier,
-    notifications: NotificationStore,
-    confirm: Confirm,
-    hint: Callable[[int], None],
-    ask_database: Callable[[], object],
-) -> Flask:
-    """Put together what was made elsewhere.
-
-    `hint` must not block; it gets the id of each new notification after its commit. `ask_database` raises StoreError
-    while the database cannot be asked.
-    """
+def create_app(*, inbox: Inbox, ask_database: Callable[[], object]) -> Flask:
+    """Put together what was made elsewhere. `ask_database` raises StoreError while the database cannot be asked."""
     app = make_flask(__name__)
-    endpoint = SnsEndpoint(verifier, notifications, confirm, hint)
-    app.add_url_rule("/sns", "sns", endpoint.receive, methods=["POST"])
+    app.add_url_rule("/sns", "sns", SnsEndpoint(inbox).receive, methods=["POST"])
 
     @app.get("/healthz")
     def healthz() -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +13,7 @@ from gateway.feedback import EventKind, Feedback
 from gateway.lifecycle import Status, happening_of
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
+from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.sending import happen
 from gateway.store.sql import Sql
 from gateway.store.suppressions import suppress
@@ -93,6 +95,23 @@ class Notifications:
     def store(self, notification: NewNotification) -> int | None:
         """Like `submit`, and wait. StoreUnavailableError when nothing was kept."""
         return self._db.settle(self.submit(notification))
+
+    def store_all(self, notifications: Sequence[NewNotification]) -> list[int | StoreError | None]:
+        """Like `store` for each, in one group commit; in the place of one that is not stored stands why.
+
+        Each is a piece of work of its own, so that one that the database does not take keeps none of the others out.
+        """
+        futures = [self.submit(each) for each in notifications]
+        wait_for(futures, timeout=self._db.gate_timeout)  # for all of them together, and not for one after the other
+        return [self._outcome(future) for future in futures]
+
+    def _outcome(self, future: Future[int | None]) -> int | StoreError | None:
+        if future.cancel():  # it was not begun, and never will be
+            return StoreUnavailableError(f"The database was busy for {self._db.gate_timeout:g} s.")
+        try:
+            return self._db.settle(future)
+        except StoreError as error:
+            return error
 
     def mark_due(self, lease: Lease, limit: int) -> list[tuple[int, bool]]:
         """Mark unprocessed notifications for this dispatcher: ids, and whether nobody took up an earlier mark."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.store.notifications import NewNotification
 from tests.support.sns import TOPIC_ARN, Signer
 from webhook.app import create_app
 from webhook.confirm import ConfirmError
+from webhook.inbox import Inbox
 
 SIGNER = Signer.make()
 
@@ -24,9 +26,12 @@ class Store:
     stored: list[NewNotification] = field(default_factory=list)
     error: StoreError | None = None
 
-    def store(self, notification: NewNotification) -> int | None:
+    def store_all(self, notifications: Sequence[NewNotification]) -> list[int | StoreError | None]:
+        return [self._store(notification) for notification in notifications]
+
+    def _store(self, notification: NewNotification) -> int | StoreError | None:
         if self.error is not None:
-            raise self.error
+            return self.error
         if any(known.sns_message_id == notification.sns_message_id for known in self.stored):
             return None
         self.stored.append(notification)
@@ -49,13 +54,9 @@ class Webhook:
     hint_error: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.app = create_app(
-            verifier=Verifier(lambda: frozenset({TOPIC_ARN}), self._certificate),
-            notifications=self.store,
-            confirm=self._confirm,
-            hint=self._hint,
-            ask_database=self.store.ask,
-        )
+        verifier = Verifier(lambda: frozenset({TOPIC_ARN}), self._certificate)
+        inbox = Inbox(verifier, self.store, self._confirm, self._hint)
+        self.app = create_app(inbox=inbox, ask_database=self.store.ask)
 
     @property
     def client(self) -> FlaskClient:

@@ -179,7 +179,7 @@ class TestLater:
         assert is_later(post_stream(webhook, BytesIO(b"{"), length=100))
 
     def test_an_error_nobody_thought_of_reaches_the_log_and_not_the_client(self, webhook):
-        webhook.store.store = lambda _: 1 / 0
+        webhook.store.store_all = lambda _: 1 / 0
         with structlog.testing.capture_logs() as lines:
             response = webhook.post(SIGNER.notification(EVENT))
         assert is_later(response)

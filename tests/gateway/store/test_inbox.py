@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from gateway.store.errors import StoreUnavailableError
+from gateway.store.notifications import NewNotification
+from tests.support.mail import rows
+from tests.support.stores import sqlite_stores
+
+AT = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def notification(sns_message_id: str) -> NewNotification:
+    return NewNotification(sns_message_id, "arn:aws:sns:us-east-1:1:t", "{}", AT)
+
+
+def test_many_are_stored_at_once_and_each_has_its_own_answer(stores):
+    known = stores.notifications.store(notification("known"))
+    first, again, second, twice = stores.notifications.store_all(
+        [notification("first"), notification("known"), notification("second"), notification("first")]
+    )
+    assert (again, twice) == (None, None)
+    assert {known, first, second} == {id_ for (id_,) in rows(stores, "SELECT id FROM notifications")}
+
+
+def test_one_that_the_database_does_not_take_keeps_no_other_out(stores):
+    bad = replace(notification("bad"), topic_arn=None)
+    first, refused, second = stores.notifications.store_all([notification("first"), bad, notification("second")])
+    assert isinstance(first, int)
+    assert isinstance(second, int)
+    assert isinstance(refused, Exception)
+
+
+def test_none_of_them_waits_longer_than_one_would(tmp_path):
+    stores = sqlite_stores(tmp_path, gate_timeout="100ms")
+    busy, go_on = threading.Event(), threading.Event()
+
+    def occupy(_sql):
+        busy.set()
+        assert go_on.wait(30)
+
+    try:
+        occupied = stores.db.submit(occupy)
+        assert busy.wait(30)
+        answers = stores.notifications.store_all([notification(str(number)) for number in range(10)])
+        go_on.set()
+        occupied.result(30)
+        assert all(isinstance(answer, StoreUnavailableError) for answer in answers)
+        assert rows(stores, "SELECT count(*) FROM notifications") == [(0,)]
+    finally:
+        go_on.set()
+        stores.close()

@@ -1,0 +1,149 @@
+"""What becomes of an envelope of SNS, whichever way it came: verified, stored, and only then said to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.logs import get_logger
+from gateway.sns import (
+    AnyMessage,
+    ForgedError,
+    MalformedError,
+    Notification,
+    SubscriptionConfirmation,
+    TryLaterError,
+    UnsubscribeConfirmation,
+    Verifier,
+)
+from gateway.store.errors import StoreError
+from gateway.store.notifications import NewNotification
+from webhook.confirm import Confirm, ConfirmError
+
+RAW_DELIVERY = (
+    "Raw message delivery leaves out the signature, so nothing of it can be trusted. Switch it off: "
+    "aws sns set-subscription-attributes --subscription-arn ARN "
+    "--attribute-name RawMessageDelivery --attribute-value false"
+)
+
+log = get_logger(__name__)
+
+
+class NotificationStore(Protocol):
+    def store_all(self, notifications: Sequence[NewNotification]) -> list[int | StoreError | None]:
+        """For each its id after the commit, None when it was stored before, or why it is not stored."""
+
+
+class Verdict(StrEnum):
+    """What became of an envelope; whoever brought it needs not come again after the first four."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    CONFIRMED = "confirmed"
+    NOTED = "noted"
+    LATER = "later"  # cannot be judged or confirmed now
+    NOT_STORED = "not stored"  # it is good, and the database cannot take it now
+    REFUSED = "refused"  # never
+
+
+_DONE = frozenset({Verdict.STORED, Verdict.KNOWN, Verdict.CONFIRMED, Verdict.NOTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A verdict, and one sentence for whoever brought the envelope if it is not done."""
+
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return self.verdict in _DONE
+
+
+class Inbox:
+    """Takes envelopes that the webhook or the queue was given.
+
+    `hint` must not block; it gets the id of each new notification after its commit.
+    """
+
+    def __init__(
+        self, verifier: Verifier, notifications: NotificationStore, confirm: Confirm, hint: Callable[[int], None]
+    ) -> None:
+        self._verifier = verifier
+        self._notifications = notifications
+        self._confirm = confirm
+        self._hint = hint
+
+    def read(self, body: bytes) -> AnyMessage | Outcome:
+        """The message in a body, once it is sure to be genuine; else LATER or REFUSED."""
+        try:
+            return self._verifier.verify(body)
+        except (MalformedError, ForgedError) as error:
+            return Outcome(Verdict.REFUSED, str(error))
+        except TryLaterError as error:
+            return Outcome(Verdict.LATER, str(error))
+
+    def take(self, message: AnyMessage) -> Outcome:
+        """What becomes of one message."""
+        return self.take_all([message])[0]
+
+    def take_all(self, messages: Sequence[AnyMessage]) -> list[Outcome]:
+        """What becomes of each message; the notifications among them share one commit."""
+        notifications = [message for message in messages if isinstance(message, Notification)]
+        stored = iter(self._store(notifications))
+        return [
+            next(stored) if isinstance(message, Notification) else self._take_confirmation(message)
+            for message in messages
+        ]
+
+    def _store(self, messages: Sequence[Notification]) -> list[Outcome]:
+        if not messages:
+            return []
+        new = [
+            NewNotification(message.message_id, message.topic.arn, message.message, message.sent_at)
+            for message in messages
+        ]
+        results = self._notifications.store_all(new)
+        return [self._settle(message, result) for message, result in zip(messages, results, strict=True)]
+
+    def _settle(self, message: Notification, stored: int | StoreError | None) -> Outcome:
+        named = {"sns_message_id": message.message_id, "topic": message.topic.arn}
+        if isinstance(stored, StoreError):
+            log.warning("sns.not_stored", reason=str(stored), **named)
+            return Outcome(Verdict.NOT_STORED, "The database cannot take the notification.")
+        log.info("sns.notification", notification_id=stored, known=stored is None, **named)
+        if stored is None:
+            return Outcome(Verdict.KNOWN)
+        self._offer_hint(stored)
+        return Outcome(Verdict.STORED)
+
+    def _offer_hint(self, stored_id: int) -> None:
+        try:
+            self._hint(stored_id)
+        except Exception:
+            # It is stored, so it stays done, and the dispatcher finds it without a hint.
+            log.exception("sns.hint_failed", notification_id=stored_id)
+
+    def _take_confirmation(self, message: SubscriptionConfirmation | UnsubscribeConfirmation) -> Outcome:
+        if isinstance(message, UnsubscribeConfirmation):
+            return _note_unsubscription(message)
+        try:
+            self._confirm(message)
+        except ConfirmError as error:
+            log.warning("sns.not_confirmed", topic=message.topic.arn, reason=str(error))
+            return Outcome(Verdict.LATER, "The subscription could not be confirmed now; the log has the reason.")
+        log.info("sns.confirmed", topic=message.topic.arn)
+        return Outcome(Verdict.CONFIRMED)
+
+
+def _note_unsubscription(message: UnsubscribeConfirmation) -> Outcome:
+    """Nobody here asked for it: without this subscription no bounce or complaint arrives any more."""
+    log.warning(
+        "sns.unsubscribed",
+        topic=message.topic.arn,
+        action="Subscribe this gateway's /sns or its queue to the topic again if it was not meant to be removed.",
+    )
+    return Outcome(Verdict.NOTED)
