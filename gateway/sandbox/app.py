@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from gateway.sandbox import oracle, query, sesv2
-from gateway.sandbox.calls import Calls
+from gateway.sandbox import oracle, query, sesv2, sqs
+from gateway.sandbox.calls import Calls, hung_up
 from gateway.sandbox.errors import AwsError, as_v1, named
 from gateway.sandbox.fallback import Fallback
 from gateway.sandbox.query import Parameters
 from gateway.sandbox.sesv1 import SENDS, SesV1
 from gateway.sandbox.sesv2_resources import ConfigurationSetApi, EventDestinationApi, IdentityApi, SuppressionApi
 from gateway.sandbox.sns import Sns
+from gateway.sandbox.sqs import Caller, Sqs
 from gateway.sandbox.state import State
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _SCOPE: Final = re.compile(r"Credential=[^/]+/[0-9]{8}/[^/]+/([A-Za-z0-9-]+)/aws4_request")
-_OURS: Final = frozenset({None, "ses", "email", "sns"})
+_OURS: Final = frozenset({None, "ses", "email", "sns", "sqs"})
 _LARGE: Final = 1024 * 1024
 _LARGE_AT_A_TIME: Final = 2
 _MAX_BODY: Final = 96 * 1024 * 1024
@@ -41,7 +42,10 @@ def create_app(state: State) -> Flask:
     calls = Calls(state.faults, state.stopping)
     app.register_blueprint(oracle.blueprint(state.resources, state.account, state.faults))
     app.register_blueprint(sesv2.blueprint(_v2_routes(state), calls))
-    app.add_url_rule("/", view_func=QueryServices(state, calls), methods=["GET", "POST"], endpoint="query")
+    queues = QueueService(state, calls)
+    app.add_url_rule("/", view_func=QueryServices(state, calls, queues), methods=["GET", "POST"], endpoint="query")
+    # Some SDKs post to the URL of the queue.
+    app.add_url_rule(f"/{state.config.account_id}/<queue>", view_func=queues, methods=["POST"], endpoint="queues")
     app.add_url_rule(state.signing.certificate_path, view_func=_certificate(state), endpoint="certificate")
     app.register_error_handler(Exception, _unforeseen)
     app.wsgi_app = Gate(app.wsgi_app, Fallback(state.config.account_id))  # type: ignore[method-assign] # Flask's own way
@@ -73,11 +77,35 @@ def _service(authorization: str | None) -> str | None:
     return found[1].lower() if found is not None else None
 
 
-class QueryServices:
-    """SES v1 and SNS share one URL. An unsigned request is for SNS: its confirmation and unsubscribe links."""
+class QueueService:
+    """SQS with its JSON protocol, in which the operation stands in a header."""
 
     def __init__(self, state: State, calls: Calls) -> None:
         self._calls = calls
+        self._sqs = Sqs(state.config, state.resources)
+        # Flask asks a view function for its name.
+        self.__name__ = "queues"
+
+    def __call__(self, queue: str | None = None) -> Response:  # noqa: ARG002 - Flask's name for the path; the body has it
+        try:
+            return sqs.answer(self._answer(request.headers.get("X-Amz-Target", "")))
+        except AwsError as error:
+            return sqs.answer_error(error)
+
+    def _answer(self, target: str) -> dict[str, Any]:
+        if not target.startswith(sqs.TARGET_PREFIX):
+            raise named("InvalidAction", "The simulated SQS speaks AWS JSON 1.0, as SDKs do since the end of 2023.")
+        action = target.removeprefix(sqs.TARGET_PREFIX)
+        self._calls.before(action)
+        return self._sqs.call(action, request.get_data(cache=False), Caller(request.host_url, hung_up))
+
+
+class QueryServices:
+    """SES v1, SNS and SQS share one URL. An unsigned request is for SNS: its confirmation and unsubscribe links."""
+
+    def __init__(self, state: State, calls: Calls, queues: QueueService) -> None:
+        self._calls = calls
+        self._queues = queues
         self._ses = SesV1(state.ses, state.account, state.resources)
         self._sns = Sns(state.config, state.resources, state.publisher)
         # Flask asks a view function for its name.
@@ -85,6 +113,8 @@ class QueryServices:
 
     def __call__(self) -> Response:
         service = _service(request.headers.get("Authorization"))
+        if service == "sqs":
+            return self._queues()
         namespace = query.SES_NAMESPACE if service in {"ses", "email"} else query.SNS_NAMESPACE
         try:
             parameters = Parameters.parse(request.query_string, request.get_data(cache=False))
@@ -113,6 +143,8 @@ def _unforeseen(error: Exception) -> Response | HTTPException:
         return error
     _log.exception("sandbox_call_failed", path=request.path)
     failure = named("InternalFailure", "The sandbox failed; its log says why.")
+    if "X-Amz-Target" in request.headers:
+        return sqs.answer_error(failure)
     if request.path.startswith(sesv2.PREFIX):
         return sesv2.answer_error(failure)
     return Response(query.render_error(failure, query.SES_NAMESPACE), failure.status, mimetype=query.CONTENT_TYPE)

@@ -46,6 +46,19 @@ class Calls:
                 return
 
 
+def hung_up() -> bool:
+    """Whether the client of this request has closed its connection, as one that was killed has."""
+    connection = request.environ.get("gunicorn.socket")
+    if not isinstance(connection, socket.socket):
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def _hang_up(last_words: bytes = b"") -> None:
     """Close the client's connection: the server finds it gone when it comes to write the answer."""
     connection = request.environ.get("gunicorn.socket")

@@ -35,6 +35,12 @@ class SandboxConfig:
     def configuration_set_arn(self, name: str) -> str:
         return f"arn:aws:ses:{self.region}:{self.account_id}:configuration-set/{name}"
 
+    def identity_arn(self, name: str) -> str:
+        return f"arn:aws:ses:{self.region}:{self.account_id}:identity/{name}"
+
+    def queue_arn(self, name: str) -> str:
+        return f"arn:aws:sqs:{self.region}:{self.account_id}:{name}"
+
     @property
     def topic_arn(self) -> str:
         return f"arn:aws:sns:{self.region}:{self.account_id}:{names.TOPIC_NAME}"

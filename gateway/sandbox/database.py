@@ -40,6 +40,18 @@ CREATE TABLE IF NOT EXISTS notifications (
 CREATE INDEX IF NOT EXISTS notifications_due ON notifications (due_at, id) WHERE status = 'PENDING';
 CREATE INDEX IF NOT EXISTS notifications_by_subscription ON notifications (subscription_arn)
     WHERE status IN ('PENDING', 'HELD');
+CREATE TABLE IF NOT EXISTS tags (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
+CREATE TABLE IF NOT EXISTS queues (
+    name TEXT PRIMARY KEY, attributes TEXT NOT NULL, created_at REAL NOT NULL, changed_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS queue_messages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+    attributes TEXT NOT NULL, system_attributes TEXT NOT NULL, sent_at REAL NOT NULL, visible_at REAL NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0, first_received_at REAL, receipt TEXT, source_arn TEXT
+);
+CREATE INDEX IF NOT EXISTS queue_messages_visible ON queue_messages (queue, visible_at, seq);
+CREATE INDEX IF NOT EXISTS queue_messages_sent ON queue_messages (queue, sent_at);
+CREATE INDEX IF NOT EXISTS queue_messages_received ON queue_messages (queue, received) WHERE received > 0;
 """
 
 

@@ -13,6 +13,11 @@ EVENT_DESTINATION: Final = "sesgate-sns"
 TOPIC_NAME: Final = "sesgate"
 TOPIC_ARN: Final = f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:{TOPIC_NAME}"
 
+FEEDBACK_QUEUE: Final = "sesgate-feedback"
+FEEDBACK_DEAD_LETTERS: Final = "sesgate-feedback-dead"
+FEEDBACK_RECEIVES: Final = 5
+"""So often a message is received from the queue before it goes to the dead letters."""
+
 DEFAULT_LISTEN: Final = "127.0.0.1:4566"
 DIRECTORY: Final = "sandbox"
 """The folder inside the data directory."""

@@ -10,6 +10,9 @@ from gateway.sandbox.outbox import Outbox
 from gateway.sandbox.records import Records
 from gateway.sandbox.ses_resources import ConfigurationSets, EventDestinations, Identities, SuppressionList
 from gateway.sandbox.sns_resources import Subscriptions, Topics
+from gateway.sandbox.sqs_messages import QueueMessages
+from gateway.sandbox.sqs_queues import Queues
+from gateway.sandbox.tags import Tags
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,13 @@ class Resources:
     topics: Topics
     subscriptions: Subscriptions
     outbox: Outbox
+    queues: Queues
+    queue_messages: QueueMessages
+    tags: Tags
 
     @classmethod
     def over(cls, database: Database) -> Resources:
+        queues = Queues(database)
         return cls(
             database,
             Records(database),
@@ -40,4 +47,7 @@ class Resources:
             Topics(database),
             Subscriptions(database),
             Outbox(database),
+            queues,
+            QueueMessages(database, queues),
+            Tags(database),
         )

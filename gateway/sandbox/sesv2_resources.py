@@ -173,7 +173,9 @@ class EventDestinationApi:
         if not self._topics.exists(topic_arn):
             raise bad_request(f"SNS topic <{topic_arn}> does not exist.")
         policy = self._topics.get(topic_arn).attributes["Policy"]
-        if not topic_policy.admits_ses(policy, account_id=self._config.account_id, source_arn=source_arn):
+        if not topic_policy.admits_ses(
+            policy, topic_arn=topic_arn, account_id=self._config.account_id, source_arn=source_arn
+        ):
             raise bad_request(
                 f"Could not publish to SNS topic <{topic_arn}>: its policy does not let ses.amazonaws.com publish."
             )

@@ -33,8 +33,9 @@ class State:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def close(self) -> None:
-        """End stalled calls and the courier's threads."""
+        """End stalled calls, receivers that wait and the courier's threads."""
         self.stopping.set()
+        self.resources.queue_messages.arrivals.close()
         self.courier.stop()
         self.resources.database.close()
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
-from gateway.sandbox import names, topic_policy
+from gateway.sandbox import names, queue_policy, topic_policy
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.publishing import Publisher
 from gateway.sandbox.resources import Resources
 from gateway.sandbox.sns_resources import Subscription
 
 _RECORD: Final = "wired-subscription"
+_TWO_WEEKS: Final = "1209600"
 
 
 def wire(config: SandboxConfig, resources: Resources, publisher: Publisher) -> None:
     """Safe to repeat at every start: what is there stays, what is missing is made."""
     with resources.database.transaction():
         _topic(config, resources)
+        _queues(config, resources)
         _event_destination(config, resources)
         if config.webhook_url is not None:
             _subscription(config, config.webhook_url, resources, publisher)
@@ -24,8 +27,22 @@ def wire(config: SandboxConfig, resources: Resources, publisher: Publisher) -> N
 
 def _topic(config: SandboxConfig, resources: Resources) -> None:
     set_arn = config.configuration_set_arn(names.CONFIGURATION_SET)
-    policy = topic_policy.for_ses(config.topic_arn, config.account_id, set_arn)
+    policy = topic_policy.for_ses(config.topic_arn, config.account_id, set_arn, config.identity_arn("*"))
     resources.topics.create(config.topic_arn, {"Policy": policy, "SignatureVersion": "2"})
+
+
+def _queues(config: SandboxConfig, resources: Resources) -> None:
+    """The queue for `sesgate feedback-queue`, and where it leaves what it cannot take."""
+    if resources.queues.find(names.FEEDBACK_DEAD_LETTERS) is None:
+        resources.queues.create(names.FEEDBACK_DEAD_LETTERS, {"MessageRetentionPeriod": _TWO_WEEKS})
+    if resources.queues.find(names.FEEDBACK_QUEUE) is None:
+        redrive = {
+            "deadLetterTargetArn": config.queue_arn(names.FEEDBACK_DEAD_LETTERS),
+            "maxReceiveCount": names.FEEDBACK_RECEIVES,
+        }
+        policy = queue_policy.for_topic(config.queue_arn(names.FEEDBACK_QUEUE), config.topic_arn)
+        attributes = {"MessageRetentionPeriod": _TWO_WEEKS, "Policy": policy, "RedrivePolicy": json.dumps(redrive)}
+        resources.queues.create(names.FEEDBACK_QUEUE, attributes)
 
 
 def _event_destination(config: SandboxConfig, resources: Resources) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox import retry_policy, topic_policy
+from gateway.sandbox import queue_policy, retry_policy, topic_policy
 from gateway.sandbox.retry_policy import WIRED, RetryPolicy
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:t"
 ACCOUNT = "000000000000"
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:q"
 SOURCE = "arn:aws:ses:us-east-1:000000000000:configuration-set/sesgate"
 
 
@@ -111,6 +112,12 @@ def policy(**changed: Any) -> str:
             True,
         ),
         ({"Condition": {"ArnLike": {"aws:SourceArn": SOURCE}}}, True),
+        ({"Condition": {"ArnNotLike": {"aws:SourceArn": "arn:aws:ses:*:*:identity/*"}}}, True),
+        ({"Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
+        ({"Resource": "arn:aws:sns:*:000000000000:?"}, True),
+        ({"Resource": f"{TOPIC}-other"}, False),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False),
+        ({"Condition": {"StringNotLike": {"aws:SourceArn": SOURCE}}}, False),
         ({"Effect": "Deny"}, False),
         ({"Principal": {"AWS": "*"}}, False),
         ({"Action": "sns:Subscribe"}, False),
@@ -120,14 +127,39 @@ def policy(**changed: Any) -> str:
     ],
 )
 def test_a_policy_admits_ses_only_as_it_says(changed: dict[str, Any], admitted: bool):
-    assert topic_policy.admits_ses(policy(**changed), account_id=ACCOUNT, source_arn=SOURCE) is admitted
+    assert (
+        topic_policy.admits_ses(policy(**changed), topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE) is admitted
+    )
+
+
+def test_what_is_denied_is_not_allowed_by_another_statement():
+    statements = [*json.loads(policy())["Statement"], *json.loads(policy(Effect="Deny", Principal="*"))["Statement"]]
+    mixed = json.dumps({"Statement": statements})
+    assert not topic_policy.admits_ses(mixed, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("given", "admitted"),
+    [
+        (queue_policy.for_topic(QUEUE, TOPIC), True),
+        (queue_policy.for_topic(QUEUE, f"{TOPIC}-other"), False),
+        (queue_policy.for_topic(f"{QUEUE}-other", TOPIC), False),
+        (json.dumps({"Statement": {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "SQS:*"}}), True),
+        (json.dumps({"Statement": {"Effect": "Allow", "Principal": {"AWS": "1"}, "Action": "SQS:*"}}), False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_queues_policy_lets_sns_send_only_as_it_says(given: str | None, admitted: bool):
+    asked = {"queue_arn": QUEUE, "account_id": ACCOUNT, "topic_arn": TOPIC}
+    assert queue_policy.admits_sns(given, **asked) is admitted
 
 
 def test_the_default_policy_of_a_topic_does_not_admit_ses():
     default = topic_policy.default(TOPIC, ACCOUNT)
-    assert not topic_policy.admits_ses(default, account_id=ACCOUNT, source_arn=SOURCE)
+    assert not topic_policy.admits_ses(default, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
 
 
 def test_the_wired_topic_admits_ses():
     wired = topic_policy.for_ses(TOPIC, ACCOUNT, SOURCE)
-    assert topic_policy.admits_ses(wired, account_id=ACCOUNT, source_arn=SOURCE)
+    assert topic_policy.admits_ses(wired, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
