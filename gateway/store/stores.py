@@ -22,9 +22,11 @@ from gateway.store.reputation import Reputation
 from gateway.store.retention import Kept, Retention
 from gateway.store.schema import check_schema
 from gateway.store.sending import Sending
+from gateway.store.suppression_imports import SuppressionImports
 from gateway.store.suppressions import Suppressions
 from gateway.store.sweeping import Sweeping
 from gateway.store.times import span
+from gateway.suppression_policy import Policy as SuppressionPolicy
 
 log = get_logger(__name__)
 
@@ -43,6 +45,7 @@ class Stores:
     reputation: Reputation
     notifications: Notifications
     suppressions: Suppressions
+    imports: SuppressionImports
     credentials: Credentials
     control: Control
     reports: Reports
@@ -76,8 +79,11 @@ def open_stores(settings: Settings) -> Stores:
         ),
         ambiguity=ambiguity,
         reputation=reputation,
-        notifications=Notifications(db, dispatch_timeout=settings.dispatch_timeout),
+        notifications=Notifications(
+            db, SuppressionPolicy.from_settings(settings), dispatch_timeout=settings.dispatch_timeout
+        ),
         suppressions=Suppressions(db),
+        imports=SuppressionImports(db),
         credentials=Credentials(db, settings.trusted_networks),
         control=Control(db),
         reports=Reports(db, ambiguity, reputation),
