@@ -77,9 +77,16 @@ class Stops:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """What SES reports. `silent`: nothing comes although SES took mail, and some mail is in doubt."""
+    """What SES reports.
 
-    silent: bool
+    `feedback_silent`: mail was taken, and no report came for longer than is allowed (SESGATE_FEEDBACK_SILENCE).
+    `evidence_silent` is told of mail in doubt alone: some waits for a report, and none came on what was sent after it.
+    `last_event_age` is in seconds, infinite before the first report.
+    """
+
+    evidence_silent: bool
+    feedback_silent: bool
+    last_event_age: float
     unprocessed: int
     not_understood: int
     suppressions: Mapping[str, int]
@@ -233,8 +240,18 @@ def _windows(prefix: str, whose: str, labels: tuple[str, ...], windows: Iterable
 def _inbox(inbox: Inbox) -> Iterator[Metric]:
     yield _plain(
         "sesgate_reports_silent",
-        "1 while SES reports nothing of what it took: mail in doubt cannot be settled then.",
-        inbox.silent,
+        "1 while mail in doubt waits for a report and SES reports nothing on what it took later.",
+        inbox.evidence_silent,
+    )
+    yield _plain(
+        "sesgate_feedback_silent",
+        "1 while SES has taken mail and reported nothing for longer than SESGATE_FEEDBACK_SILENCE.",
+        inbox.feedback_silent,
+    )
+    yield _plain(
+        "sesgate_feedback_last_event_age_seconds",
+        "How long ago the last report of SES was stored; infinite before the first.",
+        inbox.last_event_age,
     )
     yield _plain(
         "sesgate_unprocessed_notifications",

@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     sns_topic_arns: TopicArns = ()
     ses_configuration_set: ConfigurationSet = None
     feedback: Literal["configuration-set", "identity"] = "configuration-set"
+    feedback_silence: Duration = timedelta(minutes=30)
     rewrite_from: MailAddress = None
     capture_only: bool = False
     allowed_recipients: RecipientRules = ()

@@ -17,6 +17,7 @@ from gateway.store.control import ACCOUNT, CIRCUIT, Lease, LeaseLostError
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.stores import Stores
 from tasks.clock import ClockWatch
+from tasks.silence_alarm import SilenceAlarm
 
 log = get_logger(__name__)
 
@@ -24,6 +25,7 @@ _SWEEP_EVERY = 1.0
 _SETTLE_EVERY = 2.0
 _JUDGE_EVERY = 30.0
 _EVIDENCE_EVERY = 60.0
+_LISTEN_EVERY = 60.0
 _EXPIRE_EVERY = 5.0
 _RETAIN_EVERY = 600.0
 _CORRECT_EVERY = 10.0
@@ -66,6 +68,7 @@ class Housekeeping:
         self._account_error = ""
         self._account_failures = 0
         self._channel = Channel.UNKNOWN
+        self._silence_alarm = SilenceAlarm()
         self._chores = tuple(
             _Chore(run)
             for run in (
@@ -74,6 +77,7 @@ class Housekeeping:
                 self._sweep,
                 self._settle,
                 self._watch_evidence,
+                self._listen,
                 self._judge,
                 self._expire,
                 self._retain,
@@ -179,6 +183,13 @@ class Housekeeping:
             log.info("housekeeping.evidence_back", waiting=outlook.waiting)
         self._channel = outlook.channel
         return _EVIDENCE_EVERY
+
+    def _listen(self, _lease: Lease) -> float:
+        """An alarm when SES took mail and no report came. After a start, SNS first has to repeat what was missed."""
+        silence = self._stores.silence
+        if self._trusts_the_clock(min(self._patience, silence.patience)):
+            self._silence_alarm.tell(silence.listen(), self._clock())
+        return _LISTEN_EVERY
 
     def _judge(self, lease: Lease) -> float:
         for credential, reason in self._stores.reputation.judge(lease):

@@ -9,9 +9,11 @@ from typing import Any
 from gateway.cli.output import counted, plain, spoken_length
 from gateway.lifecycle import Status
 from gateway.reputation import REVIEW_BOUNCE_RATE, REVIEW_COMPLAINT_RATE, Limits, Rates
+from gateway.silence import FIX_NEVER, FIX_SILENT
 from gateway.store.ambiguity import AmbiguityOutlook
 from gateway.store.queue import Queue, QueueStatus
 from gateway.store.reputation import Standing
+from gateway.store.silence import Hearing, Quiet
 from gateway.store.stores import Stores
 
 _DUE_TOO_LONG = timedelta(minutes=10)
@@ -24,6 +26,7 @@ class Look:
 
     queue: QueueStatus
     ambiguous: AmbiguityOutlook
+    reports: Hearing
     standings: tuple[Standing, ...]
     limits: Limits
 
@@ -40,6 +43,7 @@ def look_at(stores: Stores) -> Look:
     return Look(
         queue=Queue(stores.db).status(),
         ambiguous=stores.ambiguity.outlook(),
+        reports=stores.silence.listen(),
         standings=tuple(stores.reputation.standings()),
         limits=stores.reputation.limits,
     )
@@ -50,6 +54,7 @@ def concerns(look: Look, now: datetime) -> list[str]:
     return [
         *_stops(look),
         *(f"{one.credential} is held ({one.held_reason})" for one in look.credentials if one.held_at is not None),
+        *(spoken_quiet(one, now) for one in look.reports.quiet),
         *_waits_for_a_person(look),
         *_stands_still(look.queue, now),
     ]
@@ -76,6 +81,17 @@ def _waits_for_a_person(look: Look) -> list[str]:
     return found
 
 
+def spoken_quiet(quiet: Quiet, now: datetime) -> str:
+    """That reports stay away, and what to look at."""
+    which = {None: "", "": " with the installation's configuration set"}.get(
+        quiet.configuration_set, f" with the configuration set {quiet.configuration_set}"
+    )
+    took = f"SES took mail{which} {spoken_length(now - quiet.since)} ago"
+    if quiet.has_ever:
+        return f"{took} and has reported nothing since ({FIX_SILENT})"
+    return f"{took}, and no report has ever come ({FIX_NEVER})"
+
+
 def _stands_still(queue: QueueStatus, now: datetime) -> list[str]:
     found = []
     if queue.oldest_due_at is not None and now - queue.oldest_due_at > _DUE_TOO_LONG:
@@ -93,6 +109,7 @@ def as_json(look: Look, now: datetime) -> dict[str, Any]:
     return {
         **plain(look.queue),
         "ambiguous": plain(look.ambiguous),
+        "reports": {**plain(look.reports), "silent": look.reports.is_silent},
         "credentials": [_standing(one) for one in look.credentials],
         "together": _standing(look.together),
         "hold_limits": plain(look.limits),

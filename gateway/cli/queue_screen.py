@@ -10,7 +10,7 @@ from datetime import datetime
 import click
 
 from gateway.cli.output import counted, printable, show_table, spoken_length, spoken_time
-from gateway.cli.queue_look import Look, concerns
+from gateway.cli.queue_look import Look, concerns, spoken_quiet
 from gateway.evidence import Channel
 from gateway.reputation import LAST_SENDS, REVIEW_BOUNCE_RATE, REVIEW_COMPLAINT_RATE, Limits, Rates
 from gateway.store.depth import AccountSeen, Pace
@@ -74,6 +74,7 @@ def _lines(look: Look, now: datetime) -> Iterator[_Line]:
         "reports",
         f"{queue.unprocessed_notifications} to process, {queue.notifications_not_understood} not understood",
     )
+    yield _last_report(look, now)
     found = concerns(look, now)
     yield _Line("for a person", "; ".join(found) or "nothing", _BAD if found else None)
 
@@ -138,6 +139,17 @@ def _in_doubt(look: Look, now: datetime) -> _Line:
     text = f"{counted(outlook.waiting)} AMBIGUOUS, the first since {spoken_length(now - outlook.oldest_at)};"
     colour = _BAD if outlook.is_silent else _WARNING
     return _Line("in doubt", f"{text} {_CHANNELS[outlook.channel]}", colour)
+
+
+def _last_report(look: Look, now: datetime) -> _Line:
+    """Below the alarm itself, for whoever reads the last line first: when SES was heard of."""
+    last, quiet = look.reports.last_report_at, look.reports.quiet
+    came = "none has ever come" if last is None else f"came {_when(last, now)}"
+    if quiet:
+        return _Line("last report", f"{came}; {spoken_quiet(quiet[0], now)}", _BAD)
+    if not look.reports.promised:
+        return _Line("last report", f"{came}; none need come with SESGATE_FEEDBACK=identity, so silence is no alarm")
+    return _Line("last report", came)
 
 
 def _dispatcher(look: Look, now: datetime) -> str:

@@ -196,6 +196,11 @@ class Attempt(Table):
         table_name = "attempts"
 
 
+Attempt.add_index(
+    peewee.SQL("CREATE INDEX attempts_accepted ON attempts (started_at) WHERE outcome = 'accepted'"),
+)
+
+
 class Notification(Table):
     """What SNS delivered, as it came: the inbox of feedback."""
 

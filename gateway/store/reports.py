@@ -11,6 +11,7 @@ from gateway.store import depth
 from gateway.store.ambiguity import Ambiguity, AmbiguityOutlook
 from gateway.store.db import Database
 from gateway.store.reputation import Reputation, Standing
+from gateway.store.silence import Silence
 from gateway.store.sql import Sql
 from gateway.store.suppressions import BEGUN, ENDED
 from gateway.store.times import now_micros
@@ -19,14 +20,16 @@ from gateway.store.times import now_micros
 class Reports:
     """What the whole installation looks like at one moment."""
 
-    def __init__(self, db: Database, ambiguity: Ambiguity, reputation: Reputation) -> None:
+    def __init__(self, db: Database, ambiguity: Ambiguity, reputation: Reputation, silence: Silence) -> None:
         self._db = db
         self._ambiguity = ambiguity
         self._reputation = reputation
+        self._silence = silence
 
     def gauges(self) -> Gauges:
         """StoreUnavailableError when the database cannot be asked."""
         outlook, standings = self._ambiguity.outlook(), self._reputation.standings()
+        hearing = self._silence.listen()
         with self._db.read() as sql:
             tallies = depth.tallies(sql)
             return Gauges(
@@ -37,7 +40,9 @@ class Reports:
                 stops=_stops(sql, standings),
                 windows=_windows(standings),
                 inbox=Inbox(
-                    silent=is_silent(outlook),
+                    evidence_silent=is_silent(outlook),
+                    feedback_silent=hearing.is_silent,
+                    last_event_age=float("inf") if hearing.last_report_at is None else _age(hearing.last_report_at),
                     unprocessed=depth.unprocessed_notifications(sql),
                     not_understood=depth.notifications_not_understood(sql),
                     suppressions=_suppressions(tallies),

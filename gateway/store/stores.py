@@ -10,6 +10,7 @@ from gateway.guard import captured
 from gateway.logs import get_logger
 from gateway.reputation import Limits
 from gateway.settings import Settings
+from gateway.silence import Policy as SilencePolicy
 from gateway.store.ambiguity import Ambiguity
 from gateway.store.control import Control
 from gateway.store.credentials import Credentials
@@ -22,6 +23,7 @@ from gateway.store.reputation import Reputation
 from gateway.store.retention import Kept, Retention
 from gateway.store.schema import check_schema
 from gateway.store.sending import Sending
+from gateway.store.silence import Silence
 from gateway.store.suppression_imports import SuppressionImports
 from gateway.store.suppressions import Suppressions
 from gateway.store.sweeping import Sweeping
@@ -42,6 +44,7 @@ class Stores:
     sending: Sending
     sweeping: Sweeping
     ambiguity: Ambiguity
+    silence: Silence
     reputation: Reputation
     notifications: Notifications
     suppressions: Suppressions
@@ -67,6 +70,7 @@ def open_stores(settings: Settings) -> Stores:
     ambiguity = Ambiguity(db, _ambiguity_policy(settings))
     limits = Limits(settings.hold_bounce_rate, settings.hold_complaint_rate, settings.hold_min_sends)
     reputation = Reputation(db, limits)
+    silence = Silence(db, _silence_policy(settings))
     return Stores(
         db=db,
         messages=Messages(db, settings.max_age, partial(captured, settings=settings)),
@@ -78,6 +82,7 @@ def open_stores(settings: Settings) -> Stores:
             max_age=settings.max_age,
         ),
         ambiguity=ambiguity,
+        silence=silence,
         reputation=reputation,
         notifications=Notifications(
             db, SuppressionPolicy.from_settings(settings), dispatch_timeout=settings.dispatch_timeout
@@ -86,7 +91,7 @@ def open_stores(settings: Settings) -> Stores:
         imports=SuppressionImports(db),
         credentials=Credentials(db, settings.trusted_networks),
         control=Control(db),
-        reports=Reports(db, ambiguity, reputation),
+        reports=Reports(db, ambiguity, reputation, silence),
         retention=Retention(db, Kept.from_settings(settings)),
     )
 
@@ -97,6 +102,10 @@ def _ambiguity_policy(settings: Settings) -> Policy:
         resend=settings.ambiguous == "resend",
         has_channel=settings.feedback == "configuration-set",
     )
+
+
+def _silence_policy(settings: Settings) -> SilencePolicy:
+    return SilencePolicy(patience=span(settings.feedback_silence), promised=settings.feedback == "configuration-set")
 
 
 def _warn_of_skew(db: Database) -> None:

@@ -90,5 +90,8 @@ def _kinds(sql: Sql, now: int, spans: Spans) -> Iterator[WrongTime]:
     again = "next_attempt_at = ?, dispatched_until = NULL"
     yield WrongTime("notifications", f"{unprocessed} AND next_attempt_at > ?", (far,), again, (now,))
     yield WrongTime("notifications", f"{unprocessed} AND dispatched_until > ?", (now + spans.dispatch,), again, (now,))
+    # By the newest report it is judged whether SES has fallen silent.
+    newest = "id = (SELECT max(id) FROM events) AND stored_at > ?"
+    yield WrongTime("events", newest, (soon,), "stored_at = ?", (now,))
     longest = now + span(_LONGEST_CIRCUIT)
     yield WrongTime("control", "key = ? AND until > ?", (CIRCUIT, longest), "until = ?", (now,))

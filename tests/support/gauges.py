@@ -21,7 +21,14 @@ GAUGES = Gauges(
     account=AccountLimits(14.0, 50_000.0, 7.0),
     stops=Stops(circuit="quota", paused=False, held_credentials={"shop": True, "local": False}, captured="outside"),
     windows=(Window("shop", "day", 1000, 50, 1), Window(None, "last_thousand", 1000, 60, 2)),
-    inbox=Inbox(silent=True, unprocessed=3, not_understood=1, suppressions={"bounce": 4}),
+    inbox=Inbox(
+        evidence_silent=True,
+        feedback_silent=False,
+        last_event_age=2.5,
+        unprocessed=3,
+        not_understood=1,
+        suppressions={"bounce": 4},
+    ),
     dispatching=Dispatching('host "a"\n1', epoch=2, beat=99, beat_age=0.5),
     database_bytes=8192,
 )

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.aws.account import Account, AccountUnknownError
 from gateway.evidence import Policy
+from gateway.feedback import EventKind
 from gateway.reputation import Limits
 from gateway.store.ambiguity import Ambiguity
 from gateway.store.control import ACCOUNT, CIRCUIT, LeaseLostError
@@ -18,6 +19,7 @@ from gateway.store.retention import Retention
 from gateway.store.sweeping import Sweeping
 from gateway.store.times import now_micros
 from tasks.housekeeping import Housekeeping
+from tests.gateway.store.test_notifications import apply, feedback
 from tests.support.mail import accept, begun, change, column, lease_of, rows, status
 
 ACCOUNT_FACT = Account(14.0, 50000.0, 3.0, sending_enabled=True, production_access=True, enforcement_status="HEALTHY")
@@ -254,3 +256,36 @@ def test_the_account_is_asked_more_often_while_nothing_may_be_sent(stores):
     stores.control.put(CIRCUIT, {"reason": "paused", "kind": "account"}, lasting=timedelta(minutes=10))
     run(stores, lambda: asked.append(True) or ACCOUNT_FACT, rounds=60)
     assert len(asked) == 3
+
+
+def taken_an_hour_ago(stores):
+    (id_,) = accept(stores)
+    claim = begun(stores, id_)
+    stores.sending.accepted(claim, "ses-1")
+    change(stores, "UPDATE attempts SET started_at = ?", now_micros() - 3_600_000_000)
+    return claim.attempt_id
+
+
+def test_silence_is_told_when_it_begins_and_each_hour_and_when_it_ends(stores, capsys):
+    attempt_id = taken_an_hour_ago(stores)
+    clock = Clock(rounds=90, step=60.0)
+    house = Housekeeping(stores, lambda: ACCOUNT_FACT, clock, wall=clock, patience=0)
+    house.run(lease_of(stores), clock)
+    output = capsys.readouterr().out
+    assert output.count("housekeeping.feedback_silent") == 2
+    assert "no report has ever come" in output
+    assert "event destination" in output
+    apply(stores, feedback(EventKind.SEND, attempt_id))
+    clock.rounds = 70
+    clock.done.clear()
+    house.run(lease_of(stores), clock)
+    output = capsys.readouterr().out
+    assert (output.count("housekeeping.feedback_silent"), output.count("housekeeping.feedback_back")) == (0, 1)
+
+
+def test_after_a_start_sns_has_time_to_repeat_what_was_missed(stores, capsys):
+    taken_an_hour_ago(stores)
+    run(stores, rounds=9, step=60.0, patience=600)
+    assert "housekeeping.feedback_silent" not in capsys.readouterr().out
+    run(stores, rounds=12, step=60.0, patience=600)
+    assert "housekeeping.feedback_silent" in capsys.readouterr().out

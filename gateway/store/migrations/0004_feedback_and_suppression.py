@@ -74,6 +74,7 @@ INDEXES = (
     "CREATE INDEX suppressions_expiring ON suppressions (expires_at) WHERE expires_at IS NOT NULL",
     "CREATE INDEX suppressions_scoped ON suppressions (scope, address_key) WHERE scope <> ''",
     "CREATE INDEX events_blaming ON events (blamed_key, kind, occurred_at) WHERE blamed_key IS NOT NULL",
+    "CREATE INDEX attempts_accepted ON attempts (started_at) WHERE outcome = 'accepted'",
 )
 
 

@@ -6,9 +6,11 @@ from datetime import timedelta
 import pytest
 
 from gateway.cli.queue_screen import spoken_rates
+from gateway.feedback import EventKind
 from gateway.reputation import Limits, Rates
 from gateway.store.control import ACCOUNT, CIRCUIT, GUARD, PACE
 from gateway.store.queue import Queue
+from tests.gateway.store.test_notifications import apply, feedback
 from tests.support.mail import accept, begun, change, lease_of
 
 
@@ -87,6 +89,48 @@ def test_a_monitor_reads_one_line_and_an_exit_code(sesgate, stores):
     assert (ill.exit_code, ill.stdout) == (1, "sending is paused (new templates)\n")
     found = sesgate("queue", "status", "--check", "--json")
     assert (found.exit_code, json.loads(found.stdout)["concerns"]) == (1, ["sending is paused (new templates)"])
+
+
+def taken(stores, address="a@example.com"):
+    """SES took a mail an hour ago."""
+    (id_,) = accept(stores, address)
+    claim = begun(stores, id_)
+    stores.sending.accepted(claim, f"ses-{id_}")
+    change(stores, "UPDATE attempts SET started_at = started_at - 3600000000")
+    return claim.attempt_id
+
+
+def test_an_installation_without_reports_needs_a_person(sesgate, stores):
+    beat(stores)
+    assert value_of("last report", sesgate("queue", "status")) == "none has ever come"
+    attempt_id = taken(stores)
+    ill = sesgate("queue", "status", "--check")
+    assert ill.exit_code == 1
+    assert ill.stdout.startswith("SES took mail 60 min ago, and no report has ever come (does the configuration set ")
+    assert "no report has ever come" in value_of("last report", sesgate("queue", "status"))
+    found = json.loads(sesgate("queue", "status", "--json").stdout)
+    assert (found["reports"]["silent"], found["reports"]["last_report_at"]) == (True, None)
+    apply(stores, feedback(EventKind.SEND, attempt_id))
+    assert sesgate("queue", "status", "--check").exit_code == 0
+    assert value_of("last report", sesgate("queue", "status")).endswith(" s ago")
+
+
+def test_reports_that_come_no_more_need_a_person(sesgate, stores):
+    beat(stores)
+    apply(stores, feedback(EventKind.SEND, taken(stores)))
+    change(stores, "UPDATE events SET stored_at = stored_at - 7200000000")
+    taken(stores, "b@example.com")
+    ill = sesgate("queue", "status", "--check")
+    assert "SES took mail 60 min ago and has reported nothing since (look at the event destination" in ill.stdout
+
+
+def test_silence_is_no_alarm_where_no_report_need_come(sesgate, stores):
+    beat(stores)
+    taken(stores)
+    calm = sesgate("queue", "status", "--check", SESGATE_FEEDBACK="identity")
+    assert (calm.exit_code, calm.stdout) == (0, "Nothing needs a person.\n")
+    shown = sesgate("queue", "status", SESGATE_FEEDBACK="identity")
+    assert value_of("last report", shown).endswith("so silence is no alarm")
 
 
 def test_what_stands_still_needs_a_person(sesgate, stores):

@@ -112,9 +112,20 @@ def test_what_a_monitor_reads_scans_no_table(stores, tmp_path, monkeypatch):
     assert len(seen) > 15
 
 
+def test_listening_for_reports_of_each_configuration_set_scans_no_table(stores, tmp_path, monkeypatch):
+    (id_,) = accept(stores)
+    stores.sending.accepted(begun(stores, id_), "ses-1")
+    apply(stores, bounce(ses_message_id="of-another-system", address="b@example.com"))
+    stores.credentials.add("shop", actor="jane", configuration_set="marketing")
+    seen = recorded(stores, monkeypatch)
+    stores.silence.listen()
+    assert scans(tmp_path, seen) == []
+    assert len(seen) >= 8
+
+
 MEANT = (
     *("recipients_ended", "recipients_given_up", "recipients_unfinished", "recipients_claimed"),
-    *("notifications_done", "notifications_not_understood"),
+    *("notifications_done", "notifications_not_understood", "attempts_accepted"),
 )
 
 

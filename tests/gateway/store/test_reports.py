@@ -30,7 +30,8 @@ def test_the_gauges_of_an_empty_installation(stores):
         Window(None, "day", 0, 0, 0),
         Window(None, "last_thousand", 0, 0, 0),
     )
-    assert (gauges.inbox.unprocessed, gauges.inbox.suppressions, gauges.inbox.silent) == (0, {}, False)
+    assert (gauges.inbox.unprocessed, gauges.inbox.suppressions, gauges.inbox.evidence_silent) == (0, {}, False)
+    assert (gauges.inbox.feedback_silent, gauges.inbox.last_event_age) == (False, float("inf"))
     dispatching = gauges.dispatching
     assert (dispatching.holder, dispatching.epoch, dispatching.beat) == ("", 0, 0)
     assert dispatching.beat_age == float("inf")

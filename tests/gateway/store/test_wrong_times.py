@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.feedback import EventKind
 from gateway.store.control import CIRCUIT, LeaseLostError
 from gateway.store.times import now_micros
-from tests.gateway.store.test_notifications import stored
+from tests.gateway.store.test_notifications import apply, feedback, sent, stored
 from tests.support.mail import accept, begun, change, column, lease_of, rows
 
 HOUR = 3_600_000_000
@@ -66,6 +67,14 @@ def test_reports_far_ahead_are_looked_at_now(stores):
     change(stores, "UPDATE notifications SET dispatched_until = ? WHERE id = ?", now_micros() + HOUR, second)
     assert stores.sweeping.correct_times(lease_of(stores)) == 2
     assert {id_ for id_, _ in stores.notifications.mark_due(lease_of(stores), 10)} == {first, second}
+
+
+def test_the_newest_report_is_no_report_of_a_time_to_come(stores):
+    sent(stores)
+    apply(stores, feedback(EventKind.SEND), feedback(EventKind.DELIVERY, address="a@example.com"))
+    change(stores, "UPDATE events SET stored_at = stored_at + ?", YEAR)
+    assert stores.sweeping.correct_times(lease_of(stores)) == 1
+    assert rows(stores, "SELECT stored_at <= ? FROM events ORDER BY id DESC LIMIT 1", now_micros()) == [(True,)]
 
 
 def test_nothing_is_written_where_all_is_well(stores):

@@ -63,6 +63,8 @@ def test_metrics_are_what_sql_knows():
         ("sesgate_overall_bounces", "last_thousand"): 60,
         ("sesgate_overall_complaints", "last_thousand"): 2,
         ("sesgate_reports_silent",): 1,
+        ("sesgate_feedback_silent",): 0,
+        ("sesgate_feedback_last_event_age_seconds",): 2.5,
         ("sesgate_unprocessed_notifications",): 3,
         ("sesgate_notifications_not_understood",): 1,
         ("sesgate_suppressions", "bounce"): 4,
