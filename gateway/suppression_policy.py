@@ -91,15 +91,17 @@ _NO_COMPLAINTS = frozenset({"not-spam", "auth-failure"})
 
 def rule(feedback: Feedback) -> Ruling:
     """What this report does to the address it blames."""
-    if feedback.kind is EventKind.BOUNCE and feedback.bounce_type is not None:
-        return rule_of_bounce(feedback.bounce_type, feedback.sub_type)
-    if feedback.kind is not EventKind.COMPLAINT or (feedback.complaint_type or "").casefold() in _NO_COMPLAINTS:
+    return rule_of(feedback.kind, feedback.bounce_type, feedback.sub_type, feedback.complaint_type)
+
+
+def rule_of(kind: str, bounce_type: str | None, sub_type: str | None, complaint_type: str | None) -> Ruling:
+    """The same for an event as it is stored."""
+    if kind == EventKind.BOUNCE and bounce_type is not None:
+        known = BounceType(bounce_type)
+        return _BY_SUB_TYPE.get((known, sub_type or ""), _BY_TYPE[known])
+    if kind != EventKind.COMPLAINT or (complaint_type or "").casefold() in _NO_COMPLAINTS:
         return _NOTHING
-    return Ruling(Reason.COMPLAINT, echo=feedback.sub_type in _ECHOED_COMPLAINTS)
-
-
-def rule_of_bounce(bounce_type: BounceType, sub_type: str | None) -> Ruling:
-    return _BY_SUB_TYPE.get((bounce_type, sub_type or ""), _BY_TYPE[bounce_type])
+    return Ruling(Reason.COMPLAINT, echo=sub_type in _ECHOED_COMPLAINTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +183,11 @@ def _mails_before(last: Sighting, sightings: Sequence[Sighting], window: timedel
 
 def _last_stretch(evidence: Sequence[Sighting], reason: Reason, policy: Policy) -> Finding | None:
     """The suppression that evidence in the order of time makes: each piece prolongs it, and a long gap ends it."""
-    began = last = None
-    for one in evidence:
-        expires_at = None if last is None else policy.expires(reason, last.occurred_at)
-        if began is None or (expires_at is not None and expires_at <= one.occurred_at):
-            began = one
-        last = one
-    if began is None or last is None:
+    if not evidence:
         return None
-    return Finding(reason, began, policy.expires(reason, last.occurred_at))
+    began, expires_at = evidence[0], policy.expires(reason, evidence[0].occurred_at)
+    for one in evidence:
+        if expires_at is not None and expires_at <= one.occurred_at:
+            began = one
+        expires_at = policy.expires(reason, one.occurred_at)
+    return Finding(reason, began, expires_at)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.logs import get_logger
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.notifications import Applied, Notifications, UnmatchedError, Unprocessed
+from gateway.store.events import Applied, UnmatchedError
+from gateway.store.notifications import Notifications, Unprocessed
 from tasks.ses_events import UnknownEventError, parse_event
 
 log = get_logger(__name__)

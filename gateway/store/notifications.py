@@ -8,17 +8,14 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway.addresses import address_key
-from gateway.feedback import EventKind, Feedback
-from gateway.lifecycle import Status, happening_of
+from gateway.feedback import Feedback
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.errors import StoreError, StoreUnavailableError
-from gateway.store.sending import happen
+from gateway.store.events import Applied, Source, suppress_early, take_in
 from gateway.store.sql import Sql
-from gateway.store.suppressions import suppress
 from gateway.store.times import from_micros, now_micros, span, to_micros
-from gateway.suppression_policy import rule
+from gateway.suppression_policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +37,6 @@ class Unprocessed:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """One report that was taken in: whom it is about, and the status of that recipient by now.
-
-    Without a known mail there is neither a message nor a status, and `recipient` is the address that SES reported, if
-    any. `new` is False for a report that was taken in before, under whatever SNS message id.
-    """
-
-    kind: EventKind
-    message_ulid: str | None
-    recipient: str | None
-    attempt_id: str | None
-    status: Status | None
-    new: bool
-
-
-class UnmatchedError(Exception):
-    """A report names a mail that is not known, maybe not yet: the answer of SES may still be on its way to us."""
-
-
 # The hint of the webhook goes out at once; the dispatcher looks after what nobody took up in this time.
 _GRACE = timedelta(seconds=2)
 
@@ -67,8 +44,9 @@ _GRACE = timedelta(seconds=2)
 class Notifications:
     """Stored before SNS has its 200, understood later, as often as it takes."""
 
-    def __init__(self, db: Database, *, dispatch_timeout: timedelta) -> None:
+    def __init__(self, db: Database, policy: Policy, *, dispatch_timeout: timedelta) -> None:
         self._db = db
+        self._policy = policy
         self._dispatch_timeout = span(dispatch_timeout)
 
     def submit(self, notification: NewNotification) -> Future[int | None]:
@@ -155,14 +133,15 @@ class Notifications:
         """
 
         def work(sql: Sql) -> tuple[Applied, ...]:
-            processed = sql.run(
+            received_at = sql.value(
                 "UPDATE notifications SET processed_at = ?, next_attempt_at = NULL, dispatched_until = NULL, error = ''"
-                " WHERE id = ? AND processed_at IS NULL",
+                " WHERE id = ? AND processed_at IS NULL RETURNING received_at",
                 (now_micros(), notification_id),
             )
-            if not processed:
+            if received_at is None:
                 return ()
-            return tuple(_apply(sql, notification_id, feedback, wait_for_match) for feedback in feedbacks)
+            source = Source(notification_id, received_at)
+            return tuple(take_in(sql, source, one, self._policy, wait_for_match=wait_for_match) for one in feedbacks)
 
         return self._db.write(work)
 
@@ -174,8 +153,9 @@ class Notifications:
         """
 
         def work(sql: Sql) -> None:
+            received_at = sql.value("SELECT received_at FROM notifications WHERE id = ?", (notification_id,))
             for feedback in feedbacks:
-                _suppress(sql, feedback, None)
+                suppress_early(sql, Source(notification_id, received_at), feedback, self._policy)
             _set_aside(sql, notification_id, reason, now_micros() + span(wait))
 
         self._db.write(work)
@@ -201,117 +181,3 @@ def _set_aside(sql: Sql, notification_id: int, reason: str, next_attempt_at: int
         " WHERE id = ? AND processed_at IS NULL",
         (next_attempt_at, reason, notification_id),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    recipient_id: int
-    address: str
-    address_key: str
-    status: Status
-    attempt_id: str
-    message_ulid: str
-
-
-def _apply(sql: Sql, notification_id: int, feedback: Feedback, wait_for_match: bool) -> Applied:
-    match = _match(sql, feedback)
-    if match is None and feedback.attempt_id is None and wait_for_match:
-        raise UnmatchedError(f"no attempt has the SES message id {feedback.ses_message_id}")
-    new = _insert_event(sql, notification_id, feedback, match) or _adopt_event(sql, feedback, match)
-    status = None if match is None else match.status
-    if new:
-        status = _settle(sql, feedback, match)
-        _suppress(sql, feedback, match)
-    return Applied(
-        kind=feedback.kind,
-        message_ulid=None if match is None else match.message_ulid,
-        recipient=feedback.address if match is None else match.address,
-        attempt_id=feedback.attempt_id if match is None else match.attempt_id,
-        status=status,
-        new=new,
-    )
-
-
-def _settle(sql: Sql, feedback: Feedback, match: _Match | None) -> Status | None:
-    """Let the recipient become what the report proves; its status then."""
-    if match is None:
-        return None
-    return happen(sql, match.recipient_id, happening_of(feedback), _explain(feedback))
-
-
-def _match(sql: Sql, feedback: Feedback) -> _Match | None:
-    """The recipient a report is about: by our attempt id, else by the SES message id. Never by an address."""
-    for column, value in (("attempt_id", feedback.attempt_id), ("ses_message_id", feedback.ses_message_id)):
-        row = value and sql.one(
-            "SELECT r.id, r.address, r.address_key, r.status, a.attempt_id,"
-            " (SELECT m.ulid FROM messages m WHERE m.id = r.message_id)"
-            f" FROM attempts a JOIN recipients r ON r.id = a.recipient_id WHERE a.{column} = ?{sql.to_change}",
-            (value,),
-        )
-        if row:
-            recipient_id, address, key, status, attempt_id, ulid = row
-            return _Match(recipient_id, address, key, Status(status), attempt_id, ulid)
-    return None
-
-
-def _insert_event(sql: Sql, notification_id: int, feedback: Feedback, match: _Match | None) -> bool:
-    """False when the event is known: SES and SNS both repeat themselves."""
-    return (
-        sql.run(
-            "INSERT INTO events (dedupe_key, notification_id, recipient_id, attempt_id, ses_message_id, kind,"
-            " bounce_type, sub_type, complaint_type, address, address_key, diagnostic, status_code, occurred_at,"
-            " stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (dedupe_key) DO NOTHING",
-            (
-                feedback.dedupe_key,
-                notification_id,
-                None if match is None else match.recipient_id,
-                feedback.attempt_id,
-                feedback.ses_message_id,
-                feedback.kind.value,
-                feedback.bounce_type and feedback.bounce_type.value,
-                feedback.sub_type,
-                feedback.complaint_type,
-                feedback.address,
-                feedback.address and address_key(feedback.address),
-                feedback.diagnostic,
-                feedback.status_code,
-                to_micros(feedback.occurred_at),
-                now_micros(),
-            ),
-        )
-        > 0
-    )
-
-
-def _adopt_event(sql: Sql, feedback: Feedback, match: _Match | None) -> bool:
-    """Whether a known event, whose mail could not be told when it was stored, has found its recipient now.
-
-    SES may publish one bounce twice, without our attempt id and with it, and the first may have been given up on.
-    """
-    return match is not None and bool(
-        sql.run(
-            "UPDATE events SET recipient_id = ?, attempt_id = ? WHERE dedupe_key = ? AND recipient_id IS NULL",
-            (match.recipient_id, match.attempt_id, feedback.dedupe_key),
-        )
-    )
-
-
-def _suppress(sql: Sql, feedback: Feedback, match: _Match | None) -> None:
-    """Blame the attempt's recipient: the reported address may be where the mail was forwarded to."""
-    reason = rule(feedback).reason
-    if reason is None:
-        return
-    if match is not None:
-        address, key = match.address, match.address_key
-    elif feedback.address is not None:
-        address, key = feedback.address, address_key(feedback.address)
-    else:
-        return
-    source = f"SES {feedback.kind}"
-    suppress(sql, address, key, reason, source=source, detail=_explain(feedback), at=to_micros(feedback.occurred_at))
-
-
-def _explain(feedback: Feedback) -> str:
-    """What a person reads behind a status: the report in a few words, with the far server's own."""
-    types = "/".join(filter(None, (feedback.bounce_type, feedback.sub_type, feedback.complaint_type)))
-    return ": ".join(filter(None, (f"{feedback.kind} {types}".strip(), feedback.diagnostic)))

@@ -255,6 +255,28 @@ def suppress(
     return True
 
 
+def suppress_by_event(
+    sql: Sql,
+    address: str,
+    key: str,
+    reason: Reason,
+    *,
+    source: str,
+    detail: str,
+    at: int,
+    event_id: int | None,
+    expires_at: int | None,
+) -> None:
+    """Suppress because SES reported something. Reports come in any order: of several, the earliest is the beginning."""
+    suppress(sql, address, key, reason, source=source, detail=detail, at=at, event_id=event_id, expires_at=expires_at)
+    sql.run(
+        "UPDATE suppressions SET address = ?, source = ?, detail = ?, since = ?, event_id = ? WHERE address_key = ?"
+        " AND reason = ? AND actor = ? AND (since > ? OR (since = ? AND event_id IS NULL))"
+        " AND (expires_at IS NULL OR expires_at > ?)",
+        (address, source, detail, at, event_id, key, reason.value, SES, at, at, now_micros()),
+    )
+
+
 def lift(sql: Sql, key: str, *, at: int, by: str, why: str, scope: str = "") -> bool:
     """End the entry with exactly this subject's key and scope; False when there is none in force."""
     found = standing(sql, key, scope)

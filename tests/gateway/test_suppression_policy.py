@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.feedback import BounceType, EventKind, Feedback
-from gateway.suppression_policy import Reason, Ruling, rule, rule_of_bounce, stronger
+from gateway.suppression_policy import Reason, Ruling, rule, rule_of, stronger
 
 
 def feedback(kind: EventKind, **fields) -> Feedback:
@@ -51,7 +51,7 @@ NOTHING = Ruling()
 def test_a_bounce_is_ruled_by_its_subtype_if_that_is_known_and_else_by_its_type(bounce_type, sub_type, ruling):
     report = feedback(EventKind.BOUNCE, bounce_type=BounceType(bounce_type), sub_type=sub_type)
     assert rule(report) == ruling
-    assert rule_of_bounce(BounceType(bounce_type), sub_type) == ruling
+    assert rule_of("Bounce", bounce_type, sub_type, None) == ruling
 
 
 def test_a_transient_bounce_with_a_permanent_status_code_is_a_strike():

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.feedback import BounceType, EventKind, Feedback
 from gateway.lifecycle import Status
-from gateway.store.notifications import Applied, NewNotification, UnmatchedError
+from gateway.store.events import Applied, UnmatchedError
+from gateway.store.notifications import NewNotification
 from gateway.suppression_policy import Reason
 from tests.support.mail import accept, begun, change, column, lease_of, rows, status
 
