@@ -1,100 +1,203 @@
-"""`sesgate suppressions`: which addresses are not mailed, and why."""
+"""`sesgate suppressions`: whom nothing is sent to, and why."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 import click
 
-from gateway.cli.context import actor, load_settings, mailbox_argument, opened_stores
-from gateway.cli.errors import CommandError
+from gateway.addresses import AddressError
+from gateway.cli.context import actor, load_settings, opened_stores
+from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
-from gateway.cli.output import show_json, show_pairs, show_table, spoken_time
+from gateway.cli.moments import moment_or_term
+from gateway.cli.output import show_json
+from gateway.cli.suppressions_screen import (
+    Look,
+    in_force,
+    show_list,
+    show_look,
+    spoken,
+    spoken_reason,
+    spoken_removal,
+    typed,
+)
+from gateway.setting_values import NEVER
+from gateway.store.stores import Stores
 from gateway.store.suppressions import Suppression
-from gateway.suppression_policy import Reason
+from gateway.subjects import Subject, domain_key_of, entry_key, parse_subject
+from gateway.suppression_policy import Policy, Reason
 
 _SOURCE = "operator"
 _REASONS = click.Choice([reason.value for reason in Reason])
+_SUBJECT = click.argument("subject", metavar="ADDRESS")
+
+# Commands with a module of their own, which is loaded only when it is asked for.
+_ELSEWHERE: dict[str, tuple[str, str]] = {}
 
 
-@click.group(epilog=example("sesgate suppressions show jane@example.com"))
+class Group(click.Group):
+    """The commands of this module, and those that are elsewhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, name = _ELSEWHERE[cmd_name]
+        found = getattr(importlib.import_module(module), name)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{module}.{name} is no click command")
+        return found
+
+
+@click.group(cls=Group, epilog=example("sesgate suppressions show jane@example.com"))
 def command() -> None:
-    """See and change which addresses are not mailed."""
+    """See and change which addresses are not mailed.
+
+    Where ADDRESS stands, a domain may stand too: @example.com is everybody there, but nobody at its subdomains.
+    """
 
 
 @command.command("list", epilog=example("sesgate suppressions list --reason complaint --limit 100"))
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
 @click.option("--after", metavar="ADDRESS", default="", help="Go on behind this address.")
 @click.option("--reason", type=_REASONS, help="Only those suppressed for this reason.")
+@click.option("--credential", "--scope", "scope", metavar="NAME", help="Only what is for this credential alone.")
+@click.option("--expired", is_flag=True, help="Those whose time is over, as long as they are not put away.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(limit: int, after: str, reason: str | None, as_json: bool) -> None:
+def list_(limit: int, after: str, reason: str | None, scope: str | None, expired: bool, as_json: bool) -> None:
     """List suppressed addresses in alphabetical order."""
-    key = mailbox_argument(after).key if after else ""
+    key = _key(after) if after else ""
     with opened_stores(load_settings()) as stores:
-        found = stores.suppressions.list(limit=limit, after=key, reason=Reason(reason) if reason else None)
-    if as_json:
-        show_json(found)
-        return
-    show_table(("ADDRESS", "REASON", "SINCE", "SOURCE", "DETAIL"), map(_row, found))
-    if len(found) == limit:
-        click.echo(f"There may be more: add --after {found[-1].address}", err=True)
-
-
-def _row(suppression: Suppression) -> tuple[str, ...]:
-    since = spoken_time(suppression.since)
-    return (suppression.address, suppression.reason, since, suppression.source, suppression.detail)
-
-
-@command.command(epilog=example("sesgate suppressions show jane@example.com"))
-@click.argument("address")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(address: str, as_json: bool) -> None:
-    """Say why ADDRESS is not mailed; exit code 1 when it is not suppressed."""
-    mailbox = mailbox_argument(address)
-    with opened_stores(load_settings()) as stores:
-        found = stores.suppressions.find(mailbox)
-    if found is None:
-        raise CommandError(f"{mailbox} is not suppressed.")
-    if as_json:
-        show_json(found)
-        return
-    show_pairs(
-        (
-            ("address", found.address),
-            ("reason", found.reason),
-            ("since", spoken_time(found.since)),
-            ("source", found.source),
-            ("detail", found.detail or "-"),
+        _require_credential(stores, scope)
+        found = stores.suppressions.list(
+            limit=limit, after=key, reason=Reason(reason) if reason else None, scope=scope, expired=expired
         )
+    if as_json:
+        show_json(found)
+        return
+    show_list(found)
+    if len(found) == limit:
+        click.echo(f"There may be more: add --after {typed(found[-1])}", err=True)
+
+
+@command.command(epilog=example("sesgate suppressions show jane@example.com", "sesgate suppressions show @example.com"))
+@_SUBJECT
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(subject: str, as_json: bool) -> None:
+    """Say why ADDRESS is not mailed, and why it once was not.
+
+    The exit code is 1 when nothing keeps mail from it now: neither an entry of its own nor one of its domain.
+    """
+    asked = _subject(subject)
+    with opened_stores(load_settings()) as stores:
+        look = _look(stores, asked)
+    if as_json:
+        show_json(look)
+    else:
+        show_look(look)
+    if not look.in_force:
+        raise CommandError(f"{asked} is not suppressed.")
+
+
+@command.command(
+    epilog=example(
+        'sesgate suppressions add jane@example.com --note "asked us by phone"',
+        "sesgate suppressions add @example.com --credential shop --expires 30d",
     )
-
-
-@command.command(epilog=example('sesgate suppressions add jane@example.com --note "asked us by phone"'))
-@click.argument("address")
+)
+@_SUBJECT
 @click.option("--reason", type=_REASONS, default=Reason.MANUAL.value, show_default=True, help="Why it is not mailed.")
 @click.option("--note", default="", metavar="TEXT", help="A remark for whoever asks later.")
-def add(address: str, reason: str, note: str) -> None:
+@click.option("--credential", "scope", metavar="NAME", default="", help="Only mail of this credential is meant.")
+@click.option(
+    "--expires",
+    metavar="WHEN",
+    help=f"Until when: 30d, 2026-12-31 or {NEVER}.  [default: what SESGATE_SUPPRESS_* says for the reason]",
+)
+def add(subject: str, reason: str, note: str, scope: str, expires: str | None) -> None:
     """Stop mail to ADDRESS."""
-    mailbox = mailbox_argument(address)
-    with opened_stores(load_settings()) as stores:
-        added = stores.suppressions.add(mailbox, Reason(reason), source=_SOURCE, detail=note, actor=actor())
-        standing = None if added else stores.suppressions.find(mailbox)
-    if standing:
-        click.echo(f"{mailbox} is suppressed already ({_short(standing)}); nothing was changed.")
+    asked, settings, why, now = _subject(subject), load_settings(), Reason(reason), datetime.now(UTC)
+    expires_at = _end(expires, now) if expires else Policy.from_settings(settings).expires(why, now)
+    with opened_stores(settings) as stores:
+        added = stores.suppressions.add(
+            asked, why, source=_SOURCE, detail="", note=note, actor=actor(), scope=scope, expires_at=expires_at
+        )
+        standing = [entry for entry in stores.suppressions.of(asked) if entry.scope == scope]
+    said = ", ".join(spoken_reason(entry) for entry in standing)
+    if added:
+        click.echo(f"{spoken(asked, scope)} is suppressed ({said}).")
     else:
-        click.echo(f"{mailbox} is suppressed ({reason}).")
+        click.echo(f"{spoken(asked, scope)} is suppressed already ({said}); nothing was changed.")
 
 
-@command.command(epilog=example("sesgate suppressions remove jane@example.com"))
-@click.argument("address")
-def remove(address: str) -> None:
+@command.command(epilog=example('sesgate suppressions remove jane@example.com --reason "has a new mailbox"'))
+@_SUBJECT
+@click.option("--reason", "why", metavar="TEXT", default="", help="Why it may be mailed again; needed.")
+@click.option("--credential", "scope", metavar="NAME", default="", help="What holds for this credential alone.")
+def remove(subject: str, why: str, scope: str) -> None:
     """Let ADDRESS be mailed again."""
-    mailbox = mailbox_argument(address)
+    asked = _subject(subject)
+    if not why.strip():
+        raise UsageError('Say why it may be mailed again, with --reason "..."; the history keeps it.')
     with opened_stores(load_settings()) as stores:
-        removed = stores.suppressions.remove(mailbox, actor=actor())
-    if not removed:
-        raise CommandError(f"{mailbox} is not suppressed.")
-    click.echo(f"{mailbox} is no longer suppressed here.")
-    click.echo("SES keeps an account-level suppression list of its own, which this command does not change.", err=True)
+        _require_credential(stores, scope)
+        removed = stores.suppressions.remove(asked, scope=scope, why=why.strip(), actor=actor())
+        others = _look(stores, asked).in_force
+    if removed is None:
+        raise CommandError(" ".join([f"{spoken(asked, scope)} is not suppressed.", *map(_also, others)]))
+    click.echo(f"{spoken(asked, scope)} is no longer suppressed here (was {spoken_reason(removed)}).")
+    for entry in others:
+        click.echo(_also(entry), err=True)
+    lifted([removed])
 
 
-def _short(suppression: Suppression) -> str:
-    return f"{suppression.reason}, {suppression.since:%Y-%m-%d}"
+def lifted(removed: Sequence[Suppression]) -> None:
+    """What is to be said or done about SES once these are lifted here."""
+    if any(not entry.is_domain for entry in removed):
+        click.echo("SES keeps an account-level suppression list of its own, which this did not change.", err=True)
+
+
+def _also(entry: Suppression) -> str:
+    who = spoken(Subject(entry.address, entry.key), entry.scope)
+    return f"{who} is suppressed ({spoken_reason(entry)}); `{spoken_removal(entry)}` lifts it."
+
+
+def _look(stores: Stores, subject: Subject) -> Look:
+    """Of an address with what concerns its whole domain."""
+    subjects = [subject]
+    if not subject.is_domain:
+        domain = domain_key_of(subject.key)
+        subjects.append(Subject(domain, domain))
+    entries = [entry for one in subjects for entry in stores.suppressions.of(one)]
+    past = [ended for one in subjects for ended in stores.suppressions.history(one)]
+    return Look(str(subject), in_force(entries, datetime.now(UTC)), sorted(past, key=lambda ended: ended.ended_at))
+
+
+def _subject(text: str) -> Subject:
+    try:
+        return parse_subject(text)
+    except AddressError as error:
+        raise UsageError(f"{text!r} is no address and no domain: {error}.") from None
+
+
+def _key(text: str) -> str:
+    """The key of what `list` names: an address or domain, with a slash and the credential when it is for one alone."""
+    try:
+        return parse_subject(text).key
+    except AddressError:
+        subject, slash, scope = text.rpartition("/")
+        return entry_key(_subject(subject).key, scope) if slash else _subject(text).key
+
+
+def _end(text: str, now: datetime) -> datetime | None:
+    return None if text.casefold() == NEVER else moment_or_term(text, now)
+
+
+def _require_credential(stores: Stores, name: str | None) -> None:
+    if name and stores.credentials.find(name) is None:
+        raise CommandError(f"There is no credential {name}.")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import re
 import socket
-from datetime import UTC, datetime
 
 import pytest
 from ulid import ULID
@@ -15,7 +12,6 @@ from ulid import ULID
 from gateway.addresses import parse_mailbox
 from gateway.content import ContentFacts
 from gateway.envelope import LOCAL_CREDENTIAL, Envelope, Origin
-from gateway.suppression_policy import Reason
 from tests.support.sandbox import free_port
 
 _ADDRESSES = ("LISTENERS", "WEBHOOK_LISTEN", "ADMIN_LISTEN", "FLOWER_LISTEN", "SANDBOX_LISTEN")
@@ -141,62 +137,6 @@ def test_the_sandboxs_data_is_not_sent_for_real(sesgate, tmp_path):
 
 def test_no_answer_from_a_sandbox_is_one_sentence(sesgate):
     failed(sesgate("sandbox", "env", SESGATE_SANDBOX_LISTEN="127.0.0.1:9"), 1, "127.0.0.1:9", "sesgate up --sandbox")
-
-
-def test_a_suppression_is_added_shown_listed_and_removed(sesgate, stores):
-    added = sesgate("suppressions", "add", "Jane@Example.com", "--note", "asked us by phone")
-    assert (added.exit_code, added.stdout) == (0, "Jane@Example.com is suppressed (manual).\n")
-
-    shown = sesgate("suppressions", "show", "jane@example.com")
-    assert shown.exit_code == 0
-    assert "manual" in shown.stdout
-    assert "asked us by phone" in shown.stdout
-
-    listed = json.loads(sesgate("suppressions", "list", "--json").stdout)
-    assert [(row["address"], row["reason"]) for row in listed] == [("Jane@Example.com", "manual")]
-    assert datetime.fromisoformat(listed[0]["since"]).tzinfo is UTC
-
-    removed = sesgate("suppressions", "remove", "jane@example.com")
-    assert removed.exit_code == 0
-    assert "account-level suppression list" in removed.stderr
-    assert stores.suppressions.find(parse_mailbox("jane@example.com")) is None
-
-
-def test_the_audit_names_the_user_of_the_operating_system(sesgate, stores):
-    sesgate("suppressions", "add", "jane@example.com")
-    with stores.db.read() as sql:
-        [(actor,)] = sql.all("SELECT actor FROM audit")
-    assert actor == pwd.getpwuid(os.getuid()).pw_name
-
-
-def test_an_address_that_is_not_suppressed_fails(sesgate, stores):
-    failed(sesgate("suppressions", "show", "jane@example.com"), 1, "jane@example.com is not suppressed.")
-    failed(sesgate("suppressions", "remove", "jane@example.com"), 1, "jane@example.com is not suppressed.")
-
-
-def test_a_weaker_reason_changes_nothing_and_says_so(sesgate, stores):
-    jane = parse_mailbox("jane@example.com")
-    stores.suppressions.add(jane, Reason.COMPLAINT, source="ses", detail="", actor="test")
-    result = sesgate("suppressions", "add", "jane@example.com")
-    assert result.exit_code == 0
-    assert "suppressed already (complaint, " in result.stdout
-
-
-@pytest.mark.parametrize("command", ["show", "add", "remove"])
-def test_what_is_no_address_is_bad_usage(sesgate, stores, command):
-    failed(sesgate("suppressions", command, "jane"), 2, "'jane' is no address")
-
-
-def test_a_list_goes_on_where_it_ended(sesgate, stores):
-    for name in ("a", "b", "c"):
-        mailbox = parse_mailbox(f"{name}@example.com")
-        stores.suppressions.add(mailbox, Reason.MANUAL, source="test", detail="", actor="test")
-    first = sesgate("suppressions", "list", "--limit", "2")
-    assert [line.split("\t")[0] for line in first.stdout.splitlines()] == ["ADDRESS", "a@example.com", "b@example.com"]
-    assert "--after b@example.com" in first.stderr
-    second = sesgate("suppressions", "list", "--limit", "2", "--after", "b@example.com")
-    assert [line.split("\t")[0] for line in second.stdout.splitlines()] == ["ADDRESS", "c@example.com"]
-    assert second.stderr == ""
 
 
 def test_messages_are_listed_newest_first(sesgate, stores):
