@@ -238,6 +238,34 @@ def _judge(
                 drift.to_lift.append(one)
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What SES is to be told about one spelling; without a reason it is lifted there."""
+
+    key: str
+    address: str
+    reason: ListedReason | None
+
+
+def requests(local: Iterable[Local], at_ses: AccountSide, drift: Drift, *, all_reasons: bool) -> Iterator[Request]:
+    """All that makes SES follow: first what is lifted, then what is listed, each spelling by itself."""
+    for found in drift.to_lift:
+        yield from (Request(found.key, listed.address, None) for listed in found.spellings)
+    for one in local:
+        found_too = at_ses.find(one.key)
+        kind = kind_here(one, found_too)
+        if kind in (Kind.ONLY_HERE, Kind.BY_HAND) and (reason := told_to_ses(one.reason, all_reasons=all_reasons)):
+            yield Request(one.key, one.address, reason)
+        elif kind is Kind.STRONGER_HERE and found_too is not None:
+            yield from (Request(one.key, listed.address, ListedReason.COMPLAINT) for listed in found_too.spellings)
+
+
+def count_requests(drift: Drift, *, all_reasons: bool) -> int:
+    """About how many `requests` there will be: an address of several spellings is counted once when it is listed."""
+    told = (Kind.ONLY_HERE, Kind.STRONGER_HERE, *((Kind.BY_HAND,) if all_reasons else ()))
+    return sum(len(found.spellings) for found in drift.to_lift) + sum(drift.counts[kind] for kind in told)
+
+
 def in_batches(found: Iterable[AtSes], size: int) -> Iterator[list[AtSes]]:
     batch: list[AtSes] = []
     for one in found:

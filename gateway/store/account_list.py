@@ -84,6 +84,7 @@ class AccountListing:
             expires_at=None if expires_at is None else to_micros(expires_at),
         )
 
-    def record(self, action: str, subject: str, detail: str, *, actor: str) -> None:
-        """Write what was changed, here or at SES, into the audit trail."""
-        self._db.write(lambda sql: audit.record(sql, actor, action, subject, detail))
+
+def record(db: Database, action: str, subject: str, detail: str, *, actor: str) -> None:
+    """Write what was changed, here or at SES, into the audit trail."""
+    db.write(lambda sql: audit.record(sql, actor, action, subject, detail))
