@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -24,6 +25,13 @@ _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
 _CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+# sqs.eu-west-1.amazonaws.com, vpce-1-x.sqs.eu-west-1.vpce.amazonaws.com, sqs.eu-west-1.api.aws, and two older forms.
+_SQS_HOST = re.compile(
+    r"(?:(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>[a-z0-9-]+)|(?P<legacy>[a-z0-9-]+)\.queue|queue)"
+    r"(?:\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws|c2s\.ic\.gov|sc2s\.sgov\.gov"
+    r"|csp\.hci\.ic\.gov|cloud\.adc-e\.uk)"
+)
 _LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 _DOMAIN = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf"(?=.{{3,254}}\Z){_LOCAL_PART}@{_DOMAIN}")
@@ -55,6 +63,41 @@ class HostPort:
             return ip_address(self.host).is_unspecified
         except ValueError:
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueUrl:
+    """The URL of an SQS queue, as `aws sqs get-queue-url` prints it."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return "://".join(urlsplit(self.url)[:2])
+
+    @property
+    def is_at_aws(self) -> bool:
+        return self._aws_host is not None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is reached through an interface endpoint of a VPC."""
+        return self.is_at_aws and ".vpce." in self.origin
+
+    @property
+    def region(self) -> str | None:
+        """The region of a queue at AWS; None elsewhere, where a host says nothing about it."""
+        if self._aws_host is None:
+            return None
+        return self._aws_host["region"] or self._aws_host["legacy"] or "us-east-1"  # queue.amazonaws.com
+
+    @property
+    def _aws_host(self) -> re.Match[str] | None:
+        return _SQS_HOST.fullmatch(urlsplit(self.url).hostname or "")
 
 
 Profile = Literal["lan", "modern", "antique"]
@@ -143,6 +186,27 @@ def parse_host_port(text: str) -> HostPort:
     if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004  the largest port
         raise ValueError(f"{text!r} is no address to listen on; write host:port, such as 127.0.0.1:2525")
     return HostPort(host, int(port))
+
+
+def parse_queue_url(text: str) -> QueueUrl:
+    """Read `https://sqs.eu-west-1.amazonaws.com/123456789012/name`; ValueError otherwise."""
+    url = text.strip()
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:  # a port that is no number, a bracket too few
+        parts, host = urlsplit(""), None
+    name = parts.path.rpartition("/")[2]
+    if name.endswith(".fifo"):
+        raise ValueError(
+            f"{url!r} is a FIFO queue, which one message that is refused would block; use a standard queue"
+        )
+    is_plain = parts.scheme in {"http", "https"} and "@" not in parts.netloc and not (parts.query or parts.fragment)
+    if not (host and is_plain and url.isprintable() and _QUEUE_NAME.fullmatch(name)):
+        raise ValueError(
+            f"{url!r} is no URL of an SQS queue; it looks like https://sqs.eu-west-1.amazonaws.com/123456789012/name"
+        )
+    return QueueUrl(url)
 
 
 def parse_listeners(text: str) -> tuple[Listener, ...]:
@@ -256,5 +320,6 @@ TopicArns = Annotated[tuple[Annotated[str, AfterValidator(_known_topic)], ...], 
 RecipientRules = Annotated[
     tuple[Annotated[str, AfterValidator(_recipient_rule)], ...], BeforeValidator(_recipient_rules)
 ]
+SqsQueue = Annotated[QueueUrl | None, _from_text(parse_queue_url)]
 ConfigurationSet = Annotated[str | None, AfterValidator(_configuration_set)]
 MailAddress = Annotated[str | None, AfterValidator(_address)]

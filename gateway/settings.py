@@ -26,6 +26,7 @@ from gateway.setting_values import (
     RecipientRules,
     Share,
     Size,
+    SqsQueue,
     TopicArns,
 )
 
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     min_free_bytes: Size = 256 * 1024**2
 
     sns_topic_arns: TopicArns = ()
+    feedback_queue_url: SqsQueue = None
     ses_configuration_set: ConfigurationSet = None
     feedback: Literal["configuration-set", "identity"] = "configuration-set"
     feedback_silence: Duration = timedelta(minutes=30)

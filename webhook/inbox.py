@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gateway import strict_json
 from gateway.logs import get_logger
 from gateway.sns import (
     AnyMessage,
@@ -82,9 +83,22 @@ class Inbox:
         try:
             return self._verifier.verify(body)
         except (MalformedError, ForgedError) as error:
-            return Outcome(Verdict.REFUSED, str(error))
+            return Outcome(Verdict.REFUSED, RAW_DELIVERY if _is_raw(body) else str(error))
         except TryLaterError as error:
             return Outcome(Verdict.LATER, str(error))
+
+    def read_and_take_all(self, bodies: Sequence[bytes]) -> list[Outcome]:
+        """What becomes of each body; an error that nobody thought of is told of one, and harms no other."""
+        read = [self._read_safely(body) for body in bodies]
+        taken = iter(self.take_all([message for message in read if not isinstance(message, Outcome)]))
+        return [message if isinstance(message, Outcome) else next(taken) for message in read]
+
+    def _read_safely(self, body: bytes) -> AnyMessage | Outcome:
+        try:
+            return self.read(body)
+        except Exception:
+            log.exception("sns.not_read")
+            return Outcome(Verdict.LATER, "Something unforeseen went wrong here; the log has it.")
 
     def take(self, message: AnyMessage) -> Outcome:
         """What becomes of one message."""
@@ -137,6 +151,15 @@ class Inbox:
             return Outcome(Verdict.LATER, "The subscription could not be confirmed now; the log has the reason.")
         log.info("sns.confirmed", topic=message.topic.arn)
         return Outcome(Verdict.CONFIRMED)
+
+
+def _is_raw(body: bytes) -> bool:
+    """Whether it looks like what SES has to say, without the envelope of SNS around it."""
+    try:
+        event = strict_json.loads(body)
+    except strict_json.JsonError:
+        return False
+    return isinstance(event, dict) and "mail" in event and not {"eventType", "notificationType"}.isdisjoint(event)
 
 
 def _note_unsubscription(message: UnsubscribeConfirmation) -> Outcome:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "up": ("gateway.cli.up.command", "Run everything on this machine in the foreground."),
     "smtp": ("gateway.cli.smtp", "Run the SMTP front."),
     "webhook": ("gateway.cli.webhook", "Run the webhook that takes what SES reports."),
+    "feedback-queue": ("gateway.cli.feedback_queue", "Run the SQS consumer, the way without a public endpoint."),
     "admin": ("gateway.cli.admin", "Run the operator's metrics endpoint."),
     "sandbox": ("gateway.cli.sandbox", "Run the simulated AWS, or point a shell at it."),
     "migrate": ("gateway.cli.migrate", "Create or upgrade the database schema."),

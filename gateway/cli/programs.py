@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 
-from gateway.setting_values import HostPort
+from gateway.setting_values import HostPort, QueueUrl
 from gateway.settings import Settings
 
 _WEBHOOK_THREADS = 16
@@ -18,6 +18,14 @@ def webhook_argv(settings: Settings) -> tuple[str, ...]:
 
 def admin_argv(settings: Settings) -> tuple[str, ...]:
     return _gunicorn("webhook.admin.wsgi:app", settings.admin_listen, _ADMIN_THREADS, settings)
+
+
+def queue_argv() -> tuple[str, ...]:
+    return (sys.executable, "-m", "webhook.queue")
+
+
+def redrive_argv(queue: QueueUrl) -> tuple[str, ...]:
+    return (sys.executable, "-m", "webhook.redrive", queue.url)
 
 
 def _gunicorn(app: str, address: HostPort, threads: int, settings: Settings) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ ACCOUNT = "account"
 THROTTLE = "throttle"
 PACE = "pace"
 TOPICS = "topics"
+FEEDBACK_QUEUE = "feedback-queue"  # whether the SQS consumer reads, since when, and why not
 IDENTITIES = "identities"
 IDENTITY_REFUSED = "identity-refused"
 GUARD = "guard"
