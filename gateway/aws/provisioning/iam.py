@@ -1,0 +1,158 @@
+"""The least that each part of the gateway must be allowed, as IAM policies.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonses.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.aws.provisioning.names import CLASSIC_KINDS, Names, Place
+from gateway.aws.provisioning.options import Options
+
+Json = dict[str, Any]
+
+_VERSION: Final = "2012-10-17"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the policies are about. `identities`: the verified ones; empty when they are not known."""
+
+    options: Options
+    place: Place
+    identities: Sequence[str] = field(default=())
+
+    @property
+    def names(self) -> Names:
+        return Names(self.options.scope, self.options.environment)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of the chosen mode."""
+        kinds = CLASSIC_KINDS if self.options.classic else ()
+        names = [self.names.classic_topic(kind) for kind in kinds] or [self.names.topic]
+        return [self.place.arn("sns", name) for name in names]
+
+    @property
+    def queues(self) -> list[str]:
+        own = [self.names.queue] if self.options.queue else []
+        return [self.place.arn("sqs", name) for name in (*own, self.names.dead_queue)]
+
+
+def gateway_policy(subject: Subject) -> Json:
+    """All that the running gateway needs, for one role that every program of it shares."""
+    webhook = _webhook(subject) if subject.options.webhook_url is not None else []
+    return _document([*_sender(subject), *webhook, *_queue(subject)])
+
+
+def policies(subject: Subject) -> dict[str, Json]:
+    """One document for each role: `gateway` is sender, webhook and queue together; `operator` is for provision."""
+    return {
+        "gateway": gateway_policy(subject),
+        "sender": _document(_sender(subject)),
+        "webhook": _document(_webhook(subject)),
+        "queue": _document(_queue(subject)),
+        "operator": _document(_operator(subject)),
+    }
+
+
+def _sender(subject: Subject) -> list[Json]:
+    """For the workers. SES asks for the configuration set beside the identity, which is forgotten most often.
+
+    There is no condition on ses:FromAddress: the identities in `Resource` say the same, and StringLike would refuse an
+    address for a capital letter in its domain.
+    """
+    place = subject.place
+    senders = [place.arn("ses", f"identity/{name}") for name in subject.identities or ("*",)]
+    sets = [] if subject.options.classic else [place.arn("ses", f"configuration-set/{subject.names.configuration_set}")]
+    return [
+        _allow("SendMail", ["ses:SendEmail", "ses:SendRawEmail"], [*senders, *sets]),
+        _allow("KnowTheAccount", ["ses:GetAccount", "ses:ListEmailIdentities"], "*"),
+    ]
+
+
+def _webhook(subject: Subject) -> list[Json]:
+    return [_allow("ConfirmSubscriptions", ["sns:ConfirmSubscription"], subject.topics)]
+
+
+def _queue(subject: Subject) -> list[Json]:
+    """The dead-letter queue too: what lies in it is taken in by the same program."""
+    actions = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage")
+    return [_allow("TakeFeedback", [f"sqs:{action}" for action in actions], subject.queues)]
+
+
+_TOPIC_ACTIONS: Final = (
+    "CreateTopic",
+    "DeleteTopic",
+    "GetTopicAttributes",
+    "ListSubscriptionsByTopic",
+    "ListTagsForResource",
+    "SetTopicAttributes",
+    "Subscribe",
+    "TagResource",
+)
+_SUBSCRIPTION_ACTIONS: Final = ("GetSubscriptionAttributes", "SetSubscriptionAttributes", "Unsubscribe")
+_QUEUE_ACTIONS: Final = (
+    "CreateQueue",
+    "DeleteQueue",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ListQueueTags",
+    "SetQueueAttributes",
+    "TagQueue",
+)
+_SET_ACTIONS: Final = (
+    "CreateConfigurationSet",
+    "CreateConfigurationSetEventDestination",
+    "DeleteConfigurationSet",
+    "DeleteConfigurationSetEventDestination",
+    "GetConfigurationSet",
+    "GetConfigurationSetEventDestinations",
+    "PutConfigurationSetSendingOptions",
+    "TagResource",
+    "UpdateConfigurationSetEventDestination",
+)
+_IDENTITY_ACTIONS: Final = (
+    "GetIdentityNotificationAttributes",
+    "ListEmailIdentities",
+    "ListIdentities",
+    "SetIdentityFeedbackForwardingEnabled",
+    "SetIdentityHeadersInNotificationsEnabled",
+    "SetIdentityNotificationTopic",
+)
+
+
+def _operator(subject: Subject) -> list[Json]:
+    """For whoever runs provision, with --destroy too, in either mode. The v1 calls know no resources."""
+    names, place = subject.names, subject.place
+    topics = [place.arn("sns", name) for name in names.topics]
+    queues = [place.arn("sqs", name) for name in (names.queue, names.dead_queue)]
+    return [
+        _allow("Topics", _prefixed("sns", _TOPIC_ACTIONS), topics),
+        # A subscription's ARN is its topic's with an id behind it.
+        _allow("Subscriptions", _prefixed("sns", _SUBSCRIPTION_ACTIONS), [f"{arn}:*" for arn in topics] + topics),
+        _allow("Queues", _prefixed("sqs", _QUEUE_ACTIONS), queues),
+        _allow(
+            "ConfigurationSet",
+            _prefixed("ses", _SET_ACTIONS),
+            place.arn("ses", f"configuration-set/{names.configuration_set}"),
+        ),
+        _allow("Identities", _prefixed("ses", _IDENTITY_ACTIONS), "*"),
+        _allow("WhoAmI", ["sts:GetCallerIdentity"], "*"),
+    ]
+
+
+def _prefixed(service: str, actions: Iterable[str]) -> list[str]:
+    return [f"{service}:{action}" for action in actions]
+
+
+def _allow(sid: str, actions: Sequence[str], resources: str | Sequence[str]) -> Json:
+    listed = resources if isinstance(resources, str) else list(resources)
+    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": listed}
+
+
+def _document(statements: Sequence[Json]) -> Json:
+    return {"Version": _VERSION, "Statement": list(statements)}

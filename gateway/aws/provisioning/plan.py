@@ -1,0 +1,150 @@
+"""What is wanted against what is there: the steps, each with its reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from gateway.aws.provisioning.policies import comparable_policy
+from gateway.aws.provisioning.wanted import Kind, Resource
+
+
+class Action(StrEnum):
+    """What a step does."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    UNCHANGED = "unchanged"
+    FOREIGN = "foreign"
+    """It exists without our tag, and nobody said that it may be taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A thing as it is. `tags` is None when what answers in place of AWS keeps none.
+
+    `arn` is its own where AWS gave it one (a subscription has none before it is confirmed), `url` a queue's.
+    """
+
+    kind: Kind
+    name: str
+    attributes: Mapping[str, Any]
+    tags: Mapping[str, str] | None = None
+    arn: str = ""
+    url: str = ""
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One attribute that is not as it shall be; `old` is None where there was nothing."""
+
+    attribute: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done about one resource; `found` is what there was."""
+
+    action: Action
+    resource: Resource
+    differences: tuple[Difference, ...] = ()
+    found: Found | None = None
+    adopts: bool = False
+
+    @property
+    def changes(self) -> bool:
+        return self.action in {Action.CREATE, Action.CHANGE}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All steps in their order, and what a person should know beside them."""
+
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.changes)
+
+    @property
+    def foreign(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.action is Action.FOREIGN)
+
+
+TAG_ATTRIBUTE: Final = "tag"
+_SETS: Final = frozenset({"MatchingEventTypes"})
+
+
+def plan(
+    wanted: Iterable[Resource],
+    found: Mapping[tuple[Kind, str, str], Found],
+    *,
+    tag: tuple[str, str],
+    adopt: bool = False,
+    warnings: Sequence[str] = (),
+) -> Plan:
+    """The steps from what is `found` (by `key_of`) to what is wanted. `tag`: our name and value."""
+    steps = tuple(_step(resource, found.get(key_of(resource)), tag, adopt=adopt) for resource in wanted)
+    return Plan(steps, tuple(warnings))
+
+
+def key_of(resource: Resource | Found) -> tuple[Kind, str, str]:
+    """By what a resource and what was found are the same."""
+    return resource.kind, resource.name, resource.parent
+
+
+def _step(resource: Resource, found: Found | None, tag: tuple[str, str], *, adopt: bool) -> Step:
+    if found is None:
+        differences = tuple(Difference(name, None, value) for name, value in resource.attributes.items())
+        return Step(Action.CREATE, resource, differences)
+    differences = tuple(_differences(resource, found))
+    strange = _is_foreign(resource, found, tag)
+    if strange and not adopt:
+        return Step(Action.FOREIGN, resource, differences, found)
+    if strange and resource.has_tag:
+        differences = (Difference(TAG_ATTRIBUTE, (found.tags or {}).get(tag[0]), "=".join(tag)), *differences)
+    return Step(Action.CHANGE if differences else Action.UNCHANGED, resource, differences, found, adopts=strange)
+
+
+def _is_foreign(resource: Resource, found: Found, tag: tuple[str, str]) -> bool:
+    """An identity carries no tag of ours: it is another's when it reports to another topic already."""
+    if resource.kind is Kind.IDENTITY:
+        topics = (name for name in resource.attributes if name.endswith("Topic"))
+        return any(found.attributes.get(name) not in {None, "", resource.attributes[name]} for name in topics)
+    return resource.has_tag and found.tags is not None and found.tags.get(tag[0]) != tag[1]
+
+
+def _differences(resource: Resource, found: Found) -> Iterable[Difference]:
+    if resource.kind is Kind.SUBSCRIPTION and not found.arn:  # before its confirmation SNS tells nothing else of it
+        yield Difference("Confirmed", False, True)  # noqa: FBT003  the values themselves
+        return
+    for name, value in resource.attributes.items():
+        old = found.attributes.get(name)
+        compare = _comparison(resource.kind, name)
+        if compare(old) != compare(value):
+            yield Difference(name, old, value)
+
+
+def _comparison(kind: Kind, attribute: str) -> Callable[[Any], Any]:
+    if kind is Kind.TRUST:
+        return lambda arns: frozenset(arns or ())
+    if attribute in _SETS:
+        return lambda members: sorted(members or ())
+    if attribute == "Policy":
+        return comparable_policy
+    return _plain
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value as it compares: AWS gives numbers back as text, and fills policies up with null and false."""
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items() if member not in (None, False)} or None
+    if isinstance(value, bool) or value is None:
+        return value
+    return str(value)
