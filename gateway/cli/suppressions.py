@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -14,6 +13,7 @@ from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
 from gateway.cli.moments import moment_or_term
 from gateway.cli.output import show_json
+from gateway.cli.suppressions_lift import AT_SES, lift_at_ses_too, require_listable
 from gateway.cli.suppressions_screen import (
     Look,
     in_force,
@@ -35,7 +35,11 @@ _REASONS = click.Choice([reason.value for reason in Reason])
 _SUBJECT = click.argument("subject", metavar="ADDRESS")
 
 # Commands with a module of their own, which is loaded only when it is asked for.
-_ELSEWHERE: dict[str, tuple[str, str]] = {}
+_ELSEWHERE: dict[str, tuple[str, str]] = {
+    "import": ("gateway.cli.suppressions_import", "import_"),
+    "export": ("gateway.cli.suppressions_export", "export"),
+    "sync": ("gateway.cli.suppressions_sync", "sync"),
+}
 
 
 class Group(click.Group):
@@ -135,31 +139,55 @@ def add(subject: str, reason: str, note: str, scope: str, expires: str | None) -
         click.echo(f"{spoken(asked, scope)} is suppressed already ({said}); nothing was changed.")
 
 
-@command.command(epilog=example('sesgate suppressions remove jane@example.com --reason "has a new mailbox"'))
+@command.command(
+    epilog=example(
+        'sesgate suppressions remove jane@example.com --reason "has a new mailbox"',
+        "sesgate suppressions remove jane@example.com --at-ses",
+    )
+)
 @_SUBJECT
 @click.option("--reason", "why", metavar="TEXT", default="", help="Why it may be mailed again; needed.")
 @click.option("--credential", "scope", metavar="NAME", default="", help="What holds for this credential alone.")
-def remove(subject: str, why: str, scope: str) -> None:
-    """Let ADDRESS be mailed again."""
-    asked = _subject(subject)
-    if not why.strip():
-        raise UsageError('Say why it may be mailed again, with --reason "..."; the history keeps it.')
+@AT_SES
+def remove(subject: str, why: str, scope: str, at_ses: bool | None) -> None:
+    """Let ADDRESS be mailed again.
+
+    SES has an account-level list of its own and goes on blocking what is on it. With --at-ses it is lifted there, too,
+    also when nothing is suppressed here any more; no reason is needed then.
+    """
+    asked, why = _subject(subject), why.strip()
+    require_listable(asked, scope, at_ses=at_ses)
+    if not why and not at_ses:
+        raise _no_reason()
     with opened_stores(load_settings()) as stores:
         _require_credential(stores, scope)
-        removed = stores.suppressions.remove(asked, scope=scope, why=why.strip(), actor=actor())
+        removed = _lift_here(stores, asked, scope, why)
         others = _look(stores, asked).in_force
+        if removed is None and not at_ses:
+            raise CommandError(" ".join([f"{spoken(asked, scope)} is not suppressed.", *map(_also, others)]))
+        click.echo(_spoken_end(asked, scope, removed))
+        for entry in others:
+            click.echo(_also(entry), err=True)
+        lift_at_ses_too(stores, asked, removed, at_ses=at_ses)
+
+
+def _lift_here(stores: Stores, asked: Subject, scope: str, why: str) -> Suppression | None:
+    """What was lifted; None when nothing was in force. UsageError when there is something, and no reason to lift it."""
+    if why:
+        return stores.suppressions.remove(asked, scope=scope, why=why, actor=actor())
+    if any(entry.scope == scope for entry in in_force(stores.suppressions.of(asked), datetime.now(UTC))):
+        raise _no_reason()
+    return None
+
+
+def _no_reason() -> UsageError:
+    return UsageError('Say why it may be mailed again, with --reason "..."; the history keeps it.')
+
+
+def _spoken_end(asked: Subject, scope: str, removed: Suppression | None) -> str:
     if removed is None:
-        raise CommandError(" ".join([f"{spoken(asked, scope)} is not suppressed.", *map(_also, others)]))
-    click.echo(f"{spoken(asked, scope)} is no longer suppressed here (was {spoken_reason(removed)}).")
-    for entry in others:
-        click.echo(_also(entry), err=True)
-    lifted([removed])
-
-
-def lifted(removed: Sequence[Suppression]) -> None:
-    """What is to be said or done about SES once these are lifted here."""
-    if any(not entry.is_domain for entry in removed):
-        click.echo("SES keeps an account-level suppression list of its own, which this did not change.", err=True)
+        return f"{spoken(asked, scope)} is not suppressed here."
+    return f"{spoken(asked, scope)} is no longer suppressed here (was {spoken_reason(removed)})."
 
 
 def _also(entry: Suppression) -> str:
