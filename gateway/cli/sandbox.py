@@ -52,6 +52,7 @@ def _config(settings: Settings) -> SandboxConfig:
         port=settings.sandbox_listen.port,
         directory=settings.sandbox_directory,
         webhook_url=f"http://{reachable(settings.webhook_listen)}/sns",
+        feedback_queue_url=None if settings.feedback_queue_url is None else settings.feedback_queue_url.url,
     )
 
 

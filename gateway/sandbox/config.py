@@ -10,16 +10,17 @@ from gateway.sandbox import names
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """Where to listen, where to keep everything, and where the webhook is.
+    """Where to listen, where to keep everything, and where the gateway takes its feedback from.
 
     `directory` is the sandbox's own (`<data directory>/sandbox`). A `webhook_url` of None starts without a
-    subscription.
+    subscription of the webhook; only a `feedback_queue_url` that ends in the name of the wired queue subscribes that.
     """
 
     host: str
     port: int
     directory: Path
     webhook_url: str | None
+    feedback_queue_url: str | None = None
     account_id: str = names.ACCOUNT_ID
     region: str = names.REGION
 
@@ -35,6 +36,9 @@ class SandboxConfig:
     def configuration_set_arn(self, name: str) -> str:
         return f"arn:aws:ses:{self.region}:{self.account_id}:configuration-set/{name}"
 
+    def sns_arn(self, name: str) -> str:
+        return f"arn:aws:sns:{self.region}:{self.account_id}:{name}"
+
     def identity_arn(self, name: str) -> str:
         return f"arn:aws:ses:{self.region}:{self.account_id}:identity/{name}"
 
@@ -42,5 +46,10 @@ class SandboxConfig:
         return f"arn:aws:sqs:{self.region}:{self.account_id}:{name}"
 
     @property
+    def feeds_queue(self) -> bool:
+        """Whether the gateway reads the feedback queue that the sandbox starts with."""
+        return (self.feedback_queue_url or "").rstrip("/").endswith(f"/{names.FEEDBACK_QUEUE}")
+
+    @property
     def topic_arn(self) -> str:
-        return f"arn:aws:sns:{self.region}:{self.account_id}:{names.TOPIC_NAME}"
+        return self.sns_arn(names.TOPIC_NAME)

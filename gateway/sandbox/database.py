@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS notifications (
 CREATE INDEX IF NOT EXISTS notifications_due ON notifications (due_at, id) WHERE status = 'PENDING';
 CREATE INDEX IF NOT EXISTS notifications_by_subscription ON notifications (subscription_arn)
     WHERE status IN ('PENDING', 'HELD');
+CREATE TABLE IF NOT EXISTS unsubscribed (topic_arn TEXT PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS tags (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
 CREATE TABLE IF NOT EXISTS queues (
     name TEXT PRIMARY KEY, attributes TEXT NOT NULL, created_at REAL NOT NULL, changed_at REAL NOT NULL

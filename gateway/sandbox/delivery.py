@@ -1,4 +1,4 @@
-"""The courier: takes the outbox of the simulated SNS to the HTTP endpoints, with retries."""
+"""The courier: takes the outbox of the simulated SNS to the endpoints, with retries."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
-import urllib3
 
+from gateway.sandbox.carriers import QUEUE_PREFIX, Answer, HttpCarrier, QueueCarrier, as_draft
+from gateway.sandbox.config import SandboxConfig
+from gateway.sandbox.dead_letters import DeadLetters
 from gateway.sandbox.envelopes import Stationery
 from gateway.sandbox.outbox import SUBSCRIPTION_CONFIRMATION, Outcome, Parcel
 from gateway.sandbox.resources import Resources
 from gateway.sandbox.retry_policy import RetryPolicy
-from gateway.sandbox.sns_resources import Subscription
 
 _log = structlog.get_logger(__name__)
 
 _THREADS: Final = 6
 _IN_FLIGHT: Final = 64
-_ANSWER_WITHIN: Final = 15.0
-"""Seconds that SNS gives an endpoint."""
 _IDLE: Final = 1.0
 _GATHER: Final = 0.005
 """Seconds after a call to wake up, so that many calls cost one look into the outbox."""
@@ -33,13 +32,15 @@ _REST_MAX: Final = 5.0
 class Courier:
     """One thread decides and records, a few carry. Nothing is in memory only: the outbox has it until it is done."""
 
-    def __init__(self, resources: Resources, stationery: Stationery) -> None:
+    def __init__(self, config: SandboxConfig, resources: Resources, stationery: Stationery) -> None:
+        self._database = resources.database
         self._outbox = resources.outbox
         self._topics = resources.topics
         self._subscriptions = resources.subscriptions
         self._stationery = stationery
-        self._pool = urllib3.PoolManager(maxsize=_THREADS, retries=False)
-        self._timeout = urllib3.Timeout(connect=5.0, read=_ANSWER_WITHIN)
+        self._http = HttpCarrier(_THREADS)
+        self._queues = QueueCarrier(config, resources)
+        self._dead_letters = DeadLetters(resources.subscriptions, stationery, self._queues)
         self._bag: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._in_flight: set[int] = set()
@@ -71,7 +72,7 @@ class Courier:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._record()
-        self._pool.clear()
+        self._http.close()
 
     def _decide(self) -> None:
         while not self._stopping.is_set():
@@ -90,7 +91,10 @@ class Courier:
         while not self._outcomes.empty():
             outcomes.append(self._outcomes.get())
         if outcomes:
-            self._outbox.record(outcomes)
+            with self._database.transaction():
+                self._outbox.record(outcomes)
+                for outcome in outcomes:
+                    self._dead_letters.keep(outcome)
             self._in_flight.difference_update(outcome.parcel.id for outcome in outcomes)
             self._rest(outcomes)
 
@@ -135,39 +139,21 @@ class Courier:
 
     def _attempt(self, parcel: Parcel) -> Outcome:
         subscription = self._subscriptions.find(parcel.subscription_arn)
-        request = self._stationery.request(parcel, raw=subscription is not None and subscription.raw)
-        try:
-            response = self._pool.request(
-                "POST",
-                parcel.endpoint,
-                body=request.body,
-                headers=request.headers,
-                timeout=self._timeout,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            return self._failed(parcel, subscription, status=None, error=type(error).__name__)
-        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            return self._answered(parcel, response.status)
-        return self._failed(parcel, subscription, status=response.status, error=None)
-
-    @staticmethod
-    def _answered(parcel: Parcel, status: int) -> Outcome:
-        """A question for confirmation is repeated although it was taken: taken is not yet confirmed."""
-        again = _confirmation_delay(parcel) if parcel.type == SUBSCRIPTION_CONFIRMATION else None
-        return Outcome(parcel, delivered=True, status=status, error=None, retry_after=again)
-
-    def _failed(
-        self, parcel: Parcel, subscription: Subscription | None, *, status: int | None, error: str | None
-    ) -> Outcome:
+        answer = self._hand_over(parcel, raw=subscription is not None and subscription.raw)
         if parcel.type == SUBSCRIPTION_CONFIRMATION:
-            again: float | None = _confirmation_delay(parcel)
-        elif _retryable(status):
+            again: float | None = _confirmation_delay(parcel)  # Taken is not yet confirmed: the question is repeated.
+        elif answer.taken or not _retryable(answer.status):
+            again = None
+        else:
             policy = RetryPolicy() if subscription is None else self._topics.retry_policy(subscription)
             again = policy.delay(parcel.attempts + 1)
-        else:
-            again = None
-        return Outcome(parcel, delivered=False, status=status, error=error, retry_after=again)
+        return Outcome(parcel, answer.taken, answer.status, answer.error, retry_after=again)
+
+    def _hand_over(self, parcel: Parcel, *, raw: bool) -> Answer:
+        request = self._stationery.request(parcel, raw=raw)
+        if parcel.endpoint.startswith(QUEUE_PREFIX):
+            return self._queues.carry(parcel.endpoint, parcel.topic_arn, as_draft(parcel, request, raw=raw))
+        return self._http.carry(parcel.endpoint, request)
 
 
 def _retryable(status: int | None) -> bool:

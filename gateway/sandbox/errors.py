@@ -41,6 +41,7 @@ _STATUS: Final = {
     "RequestEntityTooLarge": 413,
     "UnknownOperationException": 404,
     "NotFound": 404,
+    "ResourceNotFound": 404,
     "AuthorizationError": 403,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.sandbox.faults import FaultDesk
@@ -38,13 +38,13 @@ class Publisher:
     def publish(
         self,
         topic_arn: str,
-        message: str,
+        message: str | Mapping[str, str],
         *,
         subject: str | None = None,
         attributes: dict[str, Any] | None = None,
         after: float = 0.0,
     ) -> str:
-        """The SNS message id. NotFound if there is no such topic."""
+        """The SNS message id; `message` may be a text for each protocol. NotFound if there is no such topic."""
         topic = self._topics.get(topic_arn)
         sns_message_id = str(uuid.uuid4())
         for subscription in self._subscriptions.of(topic_arn):
@@ -56,7 +56,7 @@ class Publisher:
                         subscription_arn=subscription.arn,
                         endpoint=subscription.endpoint,
                         signature_version=topic.signature_version,
-                        message=message,
+                        message=_for(subscription, message),
                         subject=subject,
                         attributes=attributes,
                         held=not subscription.confirmed,
@@ -107,3 +107,7 @@ class Publisher:
         faults = self._faults.faults
         jitter = random.uniform(0.0, _SHUFFLE_WITHIN) if faults.shuffle else 0.0  # noqa: S311 - no secret
         return faults.event_delay_ms / 1000 + jitter
+
+
+def _for(subscription: Subscription, message: str | Mapping[str, str]) -> str:
+    return message if isinstance(message, str) else message.get(subscription.protocol, message["default"])

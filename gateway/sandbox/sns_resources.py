@@ -72,6 +72,7 @@ class Topics:
         with self._database.transaction():
             self._database.execute("DELETE FROM topics WHERE arn = ?", arn)
             self._database.execute("DELETE FROM subscriptions WHERE topic_arn = ?", arn)
+            self._database.execute("DELETE FROM unsubscribed WHERE topic_arn = ?", arn)
             self._database.execute(
                 "DELETE FROM notifications WHERE topic_arn = ? AND status IN ('PENDING', 'HELD')", arn
             )
@@ -96,6 +97,12 @@ class Subscription:
     @property
     def raw(self) -> bool:
         return self.attributes.get("RawMessageDelivery", "false").lower() == "true"
+
+    @property
+    def dead_letter_target(self) -> str | None:
+        """The queue for what the endpoint does not take, by the RedrivePolicy."""
+        given = self.attributes.get("RedrivePolicy")
+        return str(json.loads(given)["deadLetterTargetArn"]) if given else None
 
 
 class Subscriptions:
@@ -163,10 +170,26 @@ class Subscriptions:
     def set_attribute(self, arn: str, name: str, value: str) -> None:
         with self._database.transaction():
             attributes = self.get(arn).attributes | {name: value}
+            if not value:
+                del attributes[name]
             self._database.execute("UPDATE subscriptions SET attributes = ? WHERE arn = ?", json.dumps(attributes), arn)
 
     def delete(self, arn: str) -> None:
         self._database.execute("DELETE FROM subscriptions WHERE arn = ?", arn)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Delete it, and count it among those that were deleted."""
+        with self._database.transaction():
+            self.delete(subscription.arn)
+            self._database.execute(
+                "INSERT INTO unsubscribed (topic_arn, number) VALUES (?, 1)"
+                " ON CONFLICT (topic_arn) DO UPDATE SET number = number + 1",
+                subscription.topic_arn,
+            )
+
+    def deleted(self, topic_arn: str) -> int:
+        row = self._database.one("SELECT number FROM unsubscribed WHERE topic_arn = ?", topic_arn)
+        return 0 if row is None else int(row["number"])
 
     def _first(self, sql: str, *values: str) -> Subscription | None:
         row = self._database.one(sql, *values)

@@ -46,7 +46,7 @@ def open_state(config: SandboxConfig) -> State:
     resources = Resources.over(Database(config.directory / names.DATABASE_FILE))
     identity = signing.load_or_create(config.directory)
     faults, account = FaultDesk(resources.records), AccountDesk(resources.records)
-    courier = Courier(resources, Stationery(identity, config.endpoint))
+    courier = Courier(config, resources, Stationery(identity, config.endpoint))
     publisher = Publisher(resources.topics, resources.subscriptions, resources.outbox, faults, courier.wake)
     wiring.wire(config, resources, publisher)
     courier.start()

@@ -12,6 +12,7 @@ from gateway.sandbox.resources import Resources
 from gateway.sandbox.sns_resources import Subscription
 
 _RECORD: Final = "wired-subscription"
+_QUEUE_RECORD: Final = "wired-queue-subscription"
 _TWO_WEEKS: Final = "1209600"
 
 
@@ -23,6 +24,7 @@ def wire(config: SandboxConfig, resources: Resources, publisher: Publisher) -> N
         _event_destination(config, resources)
         if config.webhook_url is not None:
             _subscription(config, config.webhook_url, resources, publisher)
+        _queue_subscription(config, resources)
 
 
 def _topic(config: SandboxConfig, resources: Resources) -> None:
@@ -43,6 +45,19 @@ def _queues(config: SandboxConfig, resources: Resources) -> None:
         policy = queue_policy.for_topic(config.queue_arn(names.FEEDBACK_QUEUE), config.topic_arn)
         attributes = {"MessageRetentionPeriod": _TWO_WEEKS, "Policy": policy, "RedrivePolicy": json.dumps(redrive)}
         resources.queues.create(names.FEEDBACK_QUEUE, attributes)
+
+
+def _queue_subscription(config: SandboxConfig, resources: Resources) -> None:
+    """From the topic to the feedback queue, there only while the gateway reads that."""
+    endpoint = config.queue_arn(names.FEEDBACK_QUEUE)
+    wired = resources.subscriptions.find(resources.records.load(_QUEUE_RECORD) or "")
+    if config.feeds_queue and resources.subscriptions.to_endpoint(config.topic_arn, endpoint) is None:
+        made = resources.subscriptions.create(config.topic_arn, "sqs", endpoint, {})
+        resources.subscriptions.confirm(made.arn, authenticated_unsubscribe=True)
+        resources.records.save(_QUEUE_RECORD, made.arn)
+    elif wired is not None and not config.feeds_queue:
+        resources.outbox.withdraw(wired.arn)
+        resources.subscriptions.delete(wired.arn)
 
 
 def _event_destination(config: SandboxConfig, resources: Resources) -> None:

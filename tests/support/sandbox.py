@@ -27,21 +27,28 @@ import json, sys
 from pathlib import Path
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.server import serve
-host, port, directory, webhook_url = json.loads(sys.argv[1])
-serve(SandboxConfig(host, port, Path(directory), webhook_url))
+host, port, directory, *urls = json.loads(sys.argv[1])
+serve(SandboxConfig(host, port, Path(directory), *urls))
 """
 
 
 class Sandbox:
     """`with Sandbox(webhook_url="http://127.0.0.1:8024/sns") as sandbox:` starts it and waits until it answers.
 
-    Without a webhook URL there is no subscription. Without a directory it uses one that goes away at the end.
+    Without a webhook URL the webhook has no subscription, and without its URL the feedback queue has none. Without a
+    directory it uses one that goes away at the end.
     """
 
     def __init__(
-        self, *, webhook_url: str | None = None, directory: Path | None = None, port: int | None = None
+        self,
+        *,
+        webhook_url: str | None = None,
+        feedback_queue_url: str | None = None,
+        directory: Path | None = None,
+        port: int | None = None,
     ) -> None:
         self.webhook_url = webhook_url
+        self.feedback_queue_url = feedback_queue_url
         self.port = port or free_port()
         self._temporary = directory is None
         self.directory = directory or Path(tempfile.gettempdir(), f"sandbox-{secrets.token_hex(8)}")
@@ -119,7 +126,7 @@ class Sandbox:
     def start(self) -> None:
         """Its directory and port are those of before, so a start after `kill` is a restart."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        given = json.dumps(["127.0.0.1", self.port, str(self.directory), self.webhook_url])
+        given = json.dumps(["127.0.0.1", self.port, str(self.directory), self.webhook_url, self.feedback_queue_url])
         with (self.directory / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, given],
