@@ -128,6 +128,7 @@ class AccountSide:
 
     def add(self, listed: Listed) -> None:
         key = address_key(listed.address)
+        key = listed.address if key == listed.address else key  # one text in memory and not two, a million times
         known = self._by_key.get(key, ())
         # A list that changes while it is read may name an address twice.
         others = tuple(one for one in known if one.address != listed.address)
