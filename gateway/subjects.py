@@ -11,8 +11,8 @@ from gateway.addresses import AddressError, Mailbox, parse_domain, parse_mailbox
 class Subject:
     """`Jane@example.com`, or `@example.com`: everybody there, but nobody at its subdomains.
 
-    `address` is how it was spelled, `key` what all spellings share. The key of a domain begins with the @; that of an
-    address never does.
+    `address` is how it was spelled, `key` what all spellings share. Nothing stands before the last @ of a domain's key;
+    before that of an address something always does.
     """
 
     address: str
@@ -23,7 +23,7 @@ class Subject:
 
     @property
     def is_domain(self) -> bool:
-        return self.key.startswith("@")
+        return is_of_domain(self.key)
 
 
 def parse_subject(text: str) -> Subject:
@@ -49,6 +49,11 @@ def domain_key(domain: str) -> str:
 def domain_key_of(address_key: str) -> str:
     """The key of the domain that the address with this key is at."""
     return "@" + address_key.rpartition("@")[2]
+
+
+def is_of_domain(key: str) -> bool:
+    """Whether a subject's key, or that of a suppression, is about a whole domain."""
+    return key.rfind("@") == 0
 
 
 def entry_key(subject_key: str, scope: str = "") -> str:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from gateway.aws.account import Account, AccountUnknownError
 from gateway.evidence import Channel
@@ -16,6 +17,7 @@ from gateway.logs import get_logger
 from gateway.store.control import ACCOUNT, CIRCUIT, Lease, LeaseLostError
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.stores import Stores
+from gateway.store.suppression_imports import LEFT_AFTER
 from tasks.clock import ClockWatch
 from tasks.silence_alarm import SilenceAlarm
 
@@ -27,6 +29,9 @@ _JUDGE_EVERY = 30.0
 _EVIDENCE_EVERY = 60.0
 _LISTEN_EVERY = 60.0
 _EXPIRE_EVERY = 5.0
+_IMPORT_EVERY = 5.0
+_PUT_AWAY_EVERY = 30.0
+_PUT_AWAY_AT_ONCE = 200
 _RETAIN_EVERY = 600.0
 _CORRECT_EVERY = 10.0
 _ACCOUNT_EVERY = 60.0
@@ -68,6 +73,7 @@ class Housekeeping:
         self._account_error = ""
         self._account_failures = 0
         self._channel = Channel.UNKNOWN
+        self._carries_on = False
         self._silence_alarm = SilenceAlarm()
         self._chores = tuple(
             _Chore(run)
@@ -80,6 +86,8 @@ class Housekeeping:
                 self._listen,
                 self._judge,
                 self._expire,
+                self._carry_on_imports,
+                self._put_away,
                 self._retain,
                 *more,
             )
@@ -201,6 +209,19 @@ class Housekeeping:
             )
         return _JUDGE_EVERY
 
+    def _carry_on_imports(self, _lease: Lease) -> float:
+        """Lists that are ready and whose command is gone: a batch at a time, for the front waits behind each."""
+        left_after = timedelta(0) if self._carries_on else LEFT_AFTER
+        carried = self._stores.imports.carry_out(left_after=left_after)
+        if carried and not self._carries_on:
+            log.warning("housekeeping.import_left", doing="the rest of the list is imported now")
+        elif self._carries_on and not carried:
+            log.info("housekeeping.import_finished")
+        self._carries_on = carried > 0
+        # A machine that boots with a clock far ahead must not take a list away that is being stored.
+        cleared = self._stores.imports.clear() if self._trusts_the_clock(self._patience) else 0
+        return 0.0 if carried or cleared else _IMPORT_EVERY
+
     def _trusts_the_clock(self, seconds: float) -> bool:
         return min(self._steady_for(), self._clock() - self._in_office_since) >= seconds
 
@@ -212,6 +233,15 @@ class Housekeeping:
         if expired:
             log.warning("housekeeping.expired", recipients=expired)
         return _EXPIRE_EVERY
+
+    def _put_away(self, _lease: Lease) -> float:
+        """Suppressions whose time is over refuse nobody; here they go to the history."""
+        if not self._trusts_the_clock(self._patience):
+            return _PUT_AWAY_EVERY
+        put_away = self._stores.suppressions.expire(_PUT_AWAY_AT_ONCE)
+        if put_away:
+            log.info("housekeeping.suppressions_expired", suppressions=put_away)
+        return _SWEEP_EVERY if put_away == _PUT_AWAY_AT_ONCE else _PUT_AWAY_EVERY
 
     def _retain(self, lease: Lease) -> float:
         # A machine that boots with a clock far ahead must not delete by it.

@@ -15,6 +15,7 @@ from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
 from gateway.cli.output import show_json, show_pairs
 from gateway.store.erasure import Erasure, StillWaitingError, refuse_waiting
+from gateway.store.suppressions import Suppression
 from gateway.store.traces import Traces
 
 
@@ -133,10 +134,14 @@ def _summary(traces: Traces, *, keep_suppression: bool, erased: bool) -> Summary
 
 
 def _suppression(traces: Traces, *, keep_suppression: bool) -> str:
-    found = traces.suppression
-    if found is None:
+    if not traces.suppressions:
         return "none: the address can be mailed"
-    standing = f"{found.reason}, {found.since:%Y-%m-%d}"
+    standing = "; ".join(map(_standing, traces.suppressions))
     if keep_suppression:
         return f"kept, so that the address is not mailed again ({standing})"
     return f"forgotten, so that the address can be mailed again ({standing})"
+
+
+def _standing(found: Suppression) -> str:
+    scope = f" for {found.scope}" if found.scope else ""
+    return f"{found.reason}, {found.since:%Y-%m-%d}{scope}"

@@ -26,12 +26,14 @@ from gateway.store.credential_rows import add_secret, delete_secrets, moment_of,
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sql import Row, Sql, marks
+from gateway.store.suppressions import end_scope
 from gateway.store.times import from_micros, now_micros, span, to_micros
 from gateway.store.usage import one_at_a_time, used
 
 T = TypeVar("T")
 Key = TypeVar("Key", int, str)
 
+_ENDED_AT_ONCE = 500  # suppressions, in one transaction
 _USED_EVERY = timedelta(minutes=1)
 _LONGEST_OVERLAP = timedelta(days=365)
 
@@ -183,9 +185,13 @@ class Credentials:
         return self._switch(name, None, actor, "credentials.enable")
 
     def remove(self, name: str, *, actor: str) -> None:
-        """Forget a credential that has no mail. StoreError when it has, is built in, or is not there."""
+        """Forget a credential that has no mail. StoreError when it has, is built in, or is not there.
 
-        def work(sql: Sql) -> None:
+        What was suppressed for it alone ends with it. When that is much it takes several transactions, of which the
+        first one shuts the credential: no mail comes in between.
+        """
+
+        def work(sql: Sql) -> bool:
             id_, _ = self._require(sql, name)
             if name == LOCAL_CREDENTIAL:
                 raise StoreError(f"{LOCAL_CREDENTIAL} is built in; `sesgate credentials disable {name}` shuts it.")
@@ -194,10 +200,17 @@ class Credentials:
                     f"Mail of {name} is still kept, and says by this name whose it is;"
                     f" `sesgate credentials disable {name}` shuts it."
                 )
+            ended = end_scope(sql, name, by=actor, why=f"the credential {name} was removed", limit=_ENDED_AT_ONCE)
+            if ended == _ENDED_AT_ONCE:
+                now = now_micros()
+                sql.run("UPDATE credentials SET disabled_at = coalesce(disabled_at, ?) WHERE id = ?", (now, id_))
+                return False
             sql.run("DELETE FROM credentials WHERE id = ?", (id_,))
             record(sql, actor, "credentials.remove", name, "")
+            return True
 
-        self._alone(work)
+        while not self._alone(work):
+            pass
 
     # Using
 

@@ -21,6 +21,7 @@ from gateway.store.errors import StoreError
 from gateway.store.mentions import ERASED, Mentions
 from gateway.store.sql import Sql, marks
 from gateway.store.sqlite import SqliteDatabase
+from gateway.store.suppressions import entries_of, forget, minimise
 from gateway.store.times import now_micros
 from gateway.store.traces import Progress, Text, Traces, batches, find_traces, linked_notifications, needed_contents
 
@@ -55,6 +56,7 @@ class Erasure:
         self._each(traces.notifications, _empty_notifications)
         self._write(lambda sql: _erase_audit(sql, key))
         self._each(traces.texts, lambda sql, texts: _erase_texts(sql, texts, mentions))
+        self._each(traces.staged, lambda sql, rows: _erase_staged(sql, key, rows, forget=forget_suppression))
         self._write(lambda sql: _finish(sql, key, traces, forget_suppression=forget_suppression, actor=actor))
 
     def scour(self) -> bool:
@@ -179,12 +181,27 @@ def _erase_texts(sql: Sql, texts: Sequence[Text], mentions: Mentions) -> None:
             sql.run(f"UPDATE {text.table} SET {text.column} = ? WHERE {text.key} = ?", (erased, text.id))
 
 
+def _erase_staged(sql: Sql, key: str, rows: Sequence[tuple[int, int]], *, forget: bool) -> None:
+    """What an import is about to make of them is what would be left of them."""
+    where = "WHERE suppression_import_id = ? AND ordinal = ?"
+    for row in rows:
+        if forget:
+            sql.run(f"DELETE FROM suppression_import_rows {where}", row)
+        else:
+            sql.run(
+                f"UPDATE suppression_import_rows SET address = ?, detail = '', note = '' {where}",
+                (key, *row),
+            )
+
+
 def _finish(sql: Sql, key: str, traces: Traces, *, forget_suppression: bool, actor: str) -> None:
+    entries = entries_of(sql, key)
     if forget_suppression:
-        sql.run("DELETE FROM suppressions WHERE address_key = ?", (key,))
+        forget(sql, entries)
     else:
-        sql.run("UPDATE suppressions SET address = address_key, detail = '' WHERE address_key = ?", (key,))
-    kept = traces.suppression is not None and not forget_suppression
+        minimise(sql, key, entries)
+    sql.run("DELETE FROM suppression_history WHERE address_key = ?", (key,))
+    kept = bool(entries) and not forget_suppression
     start_over(sql)
     detail = f"{len(traces.recipients)} recipients, suppression {'kept' if kept else 'not kept'}"
     record(sql, actor, "erase", ERASED, detail)

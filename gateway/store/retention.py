@@ -71,6 +71,7 @@ class Retention:
             "notifications": self._in_transaction(lease, self._delete_notifications),
             "events": self._in_transaction(lease, self._delete_unmatched_events),
             "messages": self._walk(lease, _MESSAGES, self._kept.events, self._delete_messages),
+            "suppression_history": self._in_transaction(lease, self._delete_suppression_history),
             "usage": self._in_transaction(lease, self._delete_usage),
         }
 
@@ -150,6 +151,14 @@ class Retention:
         return sql.run(
             "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE stored_at <= ? AND recipient_id IS NULL"
             f" LIMIT {BATCH})",
+            (now - span(self._kept.events),),
+        )
+
+    def _delete_suppression_history(self, sql: Sql, now: int) -> int:
+        """Looks at the oldest: what ended first has the lowest id, or nearly so."""
+        return sql.run(
+            f"DELETE FROM suppression_history WHERE id < (SELECT min(id) FROM suppression_history) + {BATCH}"
+            " AND ended_at <= ?",
             (now - span(self._kept.events),),
         )
 

@@ -7,6 +7,7 @@ ends for whatever cause goes to the history.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sql import Row, Sql, marks
 from gateway.store.times import from_micros, now_micros, to_micros
-from gateway.subjects import Subject, domain_key_of, entry_key
+from gateway.subjects import Subject, domain_key_of, entry_key, is_of_domain
 from gateway.suppression_policy import Reason, stronger
 
 SES = "SES"  # who did it when feedback did
@@ -48,7 +49,7 @@ class Suppression:
 
     @property
     def is_domain(self) -> bool:
-        return self.key.startswith("@")
+        return is_of_domain(self.key)
 
     @property
     def spoken(self) -> str:
@@ -307,7 +308,38 @@ def end_scope(sql: Sql, credential: str, *, by: str, why: str, limit: int) -> in
     return len(rows)
 
 
+def entries_of(sql: Sql, key: str) -> list[Suppression]:
+    """Every entry about exactly this subject, also for credentials that are not there any more: to be erased."""
+    rows = sql.all(f"SELECT {_FIELDS} FROM suppressions WHERE {OF_ANY_SCOPE}", of_any_scope(key))
+    return [_suppression(row) for row in rows]
+
+
+def forget(sql: Sql, entries: Iterable[Suppression]) -> None:
+    """Delete them without a history."""
+    for entry in entries:
+        if sql.run("DELETE FROM suppressions WHERE address_key = ?", (entry.key,)):
+            sql.tally(ENDED, entry.reason.value)
+
+
+def minimise(sql: Sql, key: str, entries: Iterable[Suppression]) -> None:
+    """Keep of them what it takes to honour them."""
+    for entry in entries:
+        sql.run(
+            "UPDATE suppressions SET address = ?, detail = '', note = '', event_id = NULL WHERE address_key = ?",
+            (key, entry.key),
+        )
+
+
 # SQL
+
+# The scoped ones are few, and have an index of their own that this is looked for in.
+OF_ANY_SCOPE = "(address_key = ? OR (scope <> '' AND substr(address_key, 1, ?) = ?))"
+
+
+def of_any_scope(key: str) -> tuple[str, int, str]:
+    """What OF_ANY_SCOPE asks with, for the entries about the subject with this key."""
+    return key, len(key) + 1, f"{key}/"
+
 
 _PLAIN = "address, reason, since, source, detail, scope, note, actor, created_at, expires_at, event_id"
 _FIELDS = f"{_PLAIN}, address_key"
@@ -398,7 +430,7 @@ def _later(one: int | None, other: int | None) -> int | None:
 
 
 def _breadth(row: Row) -> tuple[bool, bool]:
-    return row[_KEY].startswith("@"), row[_SCOPE] == ""
+    return is_of_domain(row[_KEY]), row[_SCOPE] == ""
 
 
 def _suppression(row: Row) -> Suppression:

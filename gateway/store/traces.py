@@ -12,7 +12,7 @@ from gateway.lifecycle import BEFORE_SES, Status
 from gateway.store.db import Database
 from gateway.store.mentions import LIKE, Mentions
 from gateway.store.sql import Sql, marks
-from gateway.store.suppressions import Suppression, find
+from gateway.store.suppressions import OF_ANY_SCOPE, Suppression, entries_of, of_any_scope
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -40,11 +40,19 @@ SEARCHED = (
     Searched("attempts", ("detail",)),
     Searched("events", ("diagnostic",)),
     Searched("notifications", ("error",)),
+    Searched("suppression_history", ("detail", "note", "ended_why")),
     Searched("audit", ("subject", "detail")),
 )
 _REPORTS = Searched("notifications", ("message",))
 # Without a number to go along: few rows, or short ones.
-SEARCHED_AT_ONCE = ((Searched("control", ("value",)), "key"), (Searched("suppressions", ("detail",)), "address_key"))
+SEARCHED_AT_ONCE = (
+    (Searched("control", ("value",)), "key"),
+    (Searched("suppressions", ("detail", "note")), "address_key"),
+)
+
+
+# Few rows, and soon none: what is staged is carried out at once.
+_STAGED = f"SELECT suppression_import_id, ordinal FROM suppression_import_rows WHERE {OF_ANY_SCOPE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Everything about one address. `waiting` counts its recipients that SES does not surely have, by status."""
+    """Everything about one address. `waiting` counts its recipients that SES does not surely have, by status.
+
+    `suppressions` are its own, whatever their scope, and not those of its domain; `staged` are its rows in imports that
+    are not carried out yet.
+    """
 
     mailbox: Mailbox
     waiting: Mapping[Status, int]
@@ -72,7 +84,8 @@ class Traces:
     notifications: tuple[int, ...]
     reports_to_process: int
     texts: tuple[Text, ...]
-    suppression: Suppression | None
+    suppressions: tuple[Suppression, ...]
+    staged: tuple[tuple[int, int], ...]
 
 
 def find_traces(db: Database, mailbox: Mailbox, progress: Progress) -> Traces:
@@ -95,7 +108,8 @@ def find_traces(db: Database, mailbox: Mailbox, progress: Progress) -> Traces:
             notifications=tuple(notifications),
             reports_to_process=_to_process(sql, notifications),
             texts=tuple(text for text in texts if text.table != "messages" or text.id not in whole),
-            suppression=find(sql, key),
+            suppressions=tuple(entries_of(sql, key)),
+            staged=tuple((row[0], row[1]) for row in sql.all(_STAGED, of_any_scope(key))),
         )
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.addresses import parse_mailbox
 from gateway.aws.account import Account, AccountUnknownError
 from gateway.evidence import Policy
 from gateway.feedback import EventKind
@@ -18,8 +19,10 @@ from gateway.store.reputation import Reputation
 from gateway.store.retention import Retention
 from gateway.store.sweeping import Sweeping
 from gateway.store.times import now_micros
+from gateway.suppression_policy import Reason
 from tasks.housekeeping import Housekeeping
 from tests.gateway.store.test_notifications import apply, feedback
+from tests.gateway.store.test_suppression_imports import age, numbered, ready, staged
 from tests.support.mail import accept, begun, change, column, lease_of, rows, status
 
 ACCOUNT_FACT = Account(14.0, 50000.0, 3.0, sending_enabled=True, production_access=True, enforcement_status="HEALTHY")
@@ -289,3 +292,34 @@ def test_after_a_start_sns_has_time_to_repeat_what_was_missed(stores, capsys):
     assert "housekeeping.feedback_silent" not in capsys.readouterr().out
     run(stores, rounds=12, step=60.0, patience=600)
     assert "housekeeping.feedback_silent" in capsys.readouterr().out
+
+
+def test_suppressions_whose_time_is_over_are_put_away_once_the_clock_can_be_trusted(stores):
+    bob = parse_mailbox("bob@example.com")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    stores.suppressions.add(bob, Reason.MANUAL, source="", detail="", actor="jane", expires_at=tomorrow)
+    change(stores, "UPDATE suppressions SET expires_at = ?", now_micros() - 1)
+    run(stores, rounds=3, patience=600.0)
+    assert len(stores.suppressions.of(bob)) == 1
+    run(stores)
+    assert stores.suppressions.of(bob) == []
+    assert [past.ended_why for past in stores.suppressions.history(bob)] == ["expired"]
+
+
+def test_a_list_whose_command_is_gone_is_imported_without_a_pause_between_its_batches(stores, capsys):
+    ready(stores, numbered(2500))
+    run(stores, rounds=10)
+    assert rows(stores, "SELECT count(*) FROM suppressions") == [(0,)]  # its command may be at it
+    age(stores)
+    run(stores, rounds=10)
+    assert rows(stores, "SELECT count(*) FROM suppressions") == [(2500,)]
+    assert capsys.readouterr().out.count("import_left") == 1
+
+
+def test_a_list_that_never_got_ready_is_cleared_away_but_not_by_a_clock_that_jumps(stores):
+    staged(stores, numbered(10))
+    age(stores)
+    run(stores, rounds=10, patience=100)
+    assert rows(stores, "SELECT count(*) FROM suppression_import_rows") == [(10,)]
+    run(stores, rounds=10)
+    assert rows(stores, "SELECT count(*) FROM suppression_import_rows") == [(0,)]

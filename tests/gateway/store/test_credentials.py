@@ -10,6 +10,8 @@ from gateway.store import credential_rows
 from gateway.store import credentials as module
 from gateway.store.errors import NotEnabledError, StoreError
 from gateway.store.times import now_micros, span
+from gateway.subjects import parse_subject
+from gateway.suppression_policy import Reason
 from tests.support.mail import FACTS, accept, change, claimed, envelope, rows
 
 HOUR = timedelta(hours=1)
@@ -320,3 +322,34 @@ def test_a_credential_of_the_release_before_has_defaults(stores):
     change(stores, "INSERT INTO credentials (name, created_at) VALUES ('old', 1)")
     found = stores.credentials.find("old")
     assert (found.application, found.senders, found.tags, found.caps) == ("old", (), (), None)
+
+
+def test_what_is_suppressed_for_a_credential_ends_with_it(stores, monkeypatch):
+    monkeypatch.setattr(module, "_ENDED_AT_ONCE", 2)
+    for name in ("shop", "news"):
+        stores.credentials.add(name, application=name, actor="jane")
+    subjects = [parse_subject(f"{name}@example.com") for name in "abcde"]
+    for subject in subjects:
+        for scope in ("", "shop", "news"):
+            stores.suppressions.add(subject, Reason.MANUAL, source="", detail="", actor="jane", scope=scope)
+    stores.credentials.remove("shop", actor="alice")
+    assert stores.credentials.find("shop") is None
+    assert {one.scope for one in stores.suppressions.list()} == {"", "news"}
+    for subject in subjects:
+        (past,) = stores.suppressions.history(subject)
+        assert (past.suppression.scope, past.ended_by, past.ended_why) == (
+            "shop",
+            "alice",
+            "the credential shop was removed",
+        )
+
+
+def test_a_credential_that_cannot_be_removed_keeps_what_is_suppressed_for_it(stores):
+    stores.credentials.add("shop", application="shop", actor="jane")
+    accept(stores, credential="shop")
+    stores.suppressions.add(
+        parse_subject("a@example.com"), Reason.MANUAL, source="", detail="", actor="jane", scope="shop"
+    )
+    with pytest.raises(StoreError, match="is still kept"):
+        stores.credentials.remove("shop", actor="jane")
+    assert len(stores.suppressions.list()) == 1

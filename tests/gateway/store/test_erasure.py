@@ -10,6 +10,7 @@ from gateway.feedback import BounceType, EventKind, Feedback
 from gateway.store.control import CIRCUIT
 from gateway.store.erasure import Erasure, StillWaitingError
 from gateway.store.notifications import NewNotification
+from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.support.mail import accept, begun, change, claimed, rows
 
@@ -22,6 +23,8 @@ TABLES = (
     "events",
     "notifications",
     "suppressions",
+    "suppression_history",
+    "suppression_import_rows",
     "control",
     "audit",
 )
@@ -228,3 +231,83 @@ def test_many_rows_are_removed_in_small_transactions(stores):
     assert steps[-1][0] == steps[-1][1]
     Erasure(stores.db).erase(traces, cancel=True, forget_suppression=False, actor="jane")
     assert rows(stores, "SELECT count(*) FROM messages") == [(0,)]
+
+
+@pytest.fixture
+def shop(stores):
+    stores.credentials.add("shop", application="The shop", actor="jane")
+
+
+def suppress(stores, text, scope="", **fields):
+    stores.suppressions.add(
+        parse_subject(text),
+        Reason.MANUAL,
+        source="operator",
+        detail="by phone",
+        note="ann@example.com called",
+        actor="jane",
+        scope=scope,
+        **fields,
+    )
+
+
+def staged(stores, key, scope=""):
+    import_id = stores.db.write(
+        lambda sql: sql.value(
+            "INSERT INTO suppression_imports (source, actor, started_at, carried, added, changed)"
+            " VALUES ('list.csv', 'jane', 1, 0, 0, 0) RETURNING id"
+        )
+    )
+    change(
+        stores,
+        "INSERT INTO suppression_import_rows (suppression_import_id, ordinal, address_key, address, scope, reason,"
+        " source, detail, note, since) VALUES (?, 1, ?, 'Ann@example.com', ?, 'manual', 'list', 'd', 'Ann called', 1)",
+        import_id,
+        f"{key}/{scope}" if scope else key,
+        scope,
+    )
+
+
+def test_entries_of_every_scope_their_past_and_what_is_being_imported_are_forgotten(stores, shop):
+    for scope in ("", "shop"):
+        suppress(stores, "Ann@example.com", scope)
+        staged(stores, ANN.key, scope)
+    stores.suppressions.add(ANN, Reason.COMPLAINT, source="", detail="", actor="jane")
+    change(stores, "UPDATE suppressions SET scope = 'gone', address_key = 'ann@example.com/gone' WHERE scope = 'shop'")
+    traces = erase(stores, forget=True)
+    assert (len(traces.suppressions), len(traces.staged)) == (2, 2)
+    assert "ann@example.com" not in everything(stores).lower()
+    assert "called" not in everything(stores)
+    assert stores.reports.gauges().inbox.suppressions == {"manual": 0, "complaint": 0}
+
+
+def test_what_is_kept_of_suppressions_is_what_honours_them(stores, shop):
+    for scope in ("", "shop"):
+        suppress(stores, "Ann@example.com", scope)
+        staged(stores, ANN.key, scope)
+    stores.suppressions.add(ANN, Reason.COMPLAINT, source="", detail="", actor="jane")
+    erase(stores)
+    kept = rows(stores, "SELECT address_key, address, detail, note FROM suppressions ORDER BY address_key")
+    waiting = rows(
+        stores, "SELECT address_key, address, detail, note FROM suppression_import_rows ORDER BY address_key"
+    )
+    assert kept == waiting == [(key, ANN.key, "", "") for key in ("ann@example.com", "ann@example.com/shop")]
+    assert rows(stores, "SELECT 1 FROM suppression_history") == []
+    assert stores.suppressions.list()[1].key == "ann@example.com/shop"
+
+
+def test_suppressions_of_others_and_of_the_domain_stay_and_lose_the_address_in_their_texts(stores, shop):
+    for text in ("joann@example.com", "@example.com", "ann@example.com.test"):
+        suppress(stores, text)
+        suppress(stores, text, "shop")
+    stores.suppressions.remove(parse_subject("@example.com"), why="ann@example.com wants mail", actor="jane")
+    erase(stores, forget=True)
+    assert [one.key for one in stores.suppressions.list(limit=10)] == sorted(
+        [
+            *("@example.com/shop", "ann@example.com.test", "ann@example.com.test/shop"),
+            *("joann@example.com", "joann@example.com/shop"),
+        ]
+    )
+    assert {one.note for one in stores.suppressions.list()} == {"(erased) called"}
+    (past,) = stores.suppressions.history(parse_subject("@example.com"))
+    assert (past.suppression.note, past.ended_why) == ("(erased) called", "(erased) wants mail")

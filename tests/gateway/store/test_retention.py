@@ -10,6 +10,7 @@ from gateway.store import retention
 from gateway.store.control import RETENTION
 from gateway.store.erasure import Erasure
 from gateway.store.times import now_micros, span
+from gateway.suppression_policy import Reason
 from tests.gateway.store.test_notifications import apply, bounce, stored
 from tests.support.mail import accept, begun, change, column, lease_of, rows
 
@@ -237,3 +238,18 @@ def test_rows_go_in_batches_and_the_rest_the_next_time(stores, monkeypatch):
     change(stores, "UPDATE notifications SET received_at = 1, message = NULL")
     assert run(stores) == {"notifications": 2}
     assert run(stores) == {"notifications": 1}
+
+
+def test_suppressions_of_the_past_go_as_events_do_and_those_in_force_stay(stores):
+    for name in "abc":
+        mailbox = parse_mailbox(f"{name}@example.com")
+        stores.suppressions.add(mailbox, Reason.MANUAL, source="", detail="", actor="jane")
+        if name != "c":
+            stores.suppressions.remove(mailbox, why="works again", actor="jane")
+    old = span(timedelta(days=91))
+    change(stores, "UPDATE suppression_history SET ended_at = ended_at - ? WHERE address_key = 'a@example.com'", old)
+    change(stores, "UPDATE suppressions SET since = since - ?, created_at = created_at - ?", old, old)
+    assert run(stores) == {"suppression_history": 1}
+    assert run(stores) == {}
+    assert rows(stores, "SELECT address FROM suppression_history") == [("b@example.com",)]
+    assert [one.address for one in stores.suppressions.list()] == ["c@example.com"]
