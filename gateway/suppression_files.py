@@ -27,6 +27,7 @@ SOURCE = "import"  # of what says nothing else
 _OTHER_NAMES = {"emailaddress": "address", "lastupdatetime": "since"}
 _WITHOUT_HEADER = ("address", "reason")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OTHER_CLOCK = timedelta(days=1)  # how far that of whoever wrote the file may be ahead, with its zone
 _MOST_SHOWN = 60
 
 Value = str | float | None
@@ -214,7 +215,7 @@ def _row(number: int, values: Mapping[str, Value], defaults: Defaults) -> Row:
     subject = _subject(_text(values, "address").strip())
     scope = _scope(_text(values, "scope").strip()) or defaults.scope
     reason = _reason(_text(values, "reason").strip()) or defaults.reason
-    since = _moment(values.get("since")) or defaults.now
+    since = _since(values.get("since"), defaults.now)
     entry = Entry(
         address=subject.address,
         reason=reason,
@@ -278,6 +279,13 @@ def _reason(text: str) -> Reason | None:
         return Reason(text.casefold().replace("_", "-"))
     except ValueError:
         raise _BadRowError(f"{_shown(text)} is no reason; there are {', '.join(Reason)}") from None
+
+
+def _since(value: Value, now: datetime) -> datetime:
+    since = _moment(value) or now
+    if since > now + _OTHER_CLOCK:
+        raise _BadRowError("its since lies in the future")
+    return since
 
 
 def _moment(value: Value) -> datetime | None:

@@ -17,8 +17,8 @@ def sesgate(tmp_path, monkeypatch):
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
     monkeypatch.setattr(os, "environ", environ)
 
-    def run(*arguments, **environ):
-        return CliRunner().invoke(cli, arguments, env=environ, prog_name="sesgate")
+    def run(*arguments, stdin=None, **environ):
+        return CliRunner().invoke(cli, arguments, input=stdin, env=environ, prog_name="sesgate")
 
     return run
 
