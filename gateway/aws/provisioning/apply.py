@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,10 +22,13 @@ _OTHER_ATTRIBUTES: Final = "already exists with different attributes"
 
 
 class ApplyError(Exception):
-    """A step failed, and those after it were not tried. The text says what failed; `done` is what was carried out."""
+    """A step failed, and those after it were not tried. The text says what failed and what was carried out before."""
 
     def __init__(self, failed: Step, done: tuple[Step, ...], cause: AwsCallError) -> None:
-        super().__init__(str(cause))
+        before = f" Done before: {', '.join(step.resource.title for step in done)}." if done else ""
+        super().__init__(
+            f"It stopped at {failed.resource.title}. {cause}{before} Run the same command again to go on from there."
+        )
         self.failed = failed
         self.done = done
         self.cause = cause
@@ -242,17 +245,27 @@ class Applier:
 _NOT_SETTABLE: Final = frozenset({"Confirmed", "Protocol"})
 
 
-def apply(plan: Plan, carry_out: Callable[[Step], None], tell: Callable[[Step], None]) -> tuple[Step, ...]:
-    """Carry out what the plan changes and `tell` of each step that is done; ApplyError at the first that fails."""
+def apply(
+    plan: Plan,
+    carry_out: Callable[[Step], None],
+    tell: Callable[[Step], None],
+    ending: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Carry out what the plan changes, and `tell` of each step that is done; False when `ending` asked for an end.
+
+    ApplyError at the first step that fails.
+    """
     done: tuple[Step, ...] = ()
     for step in plan.changes:
+        if ending():
+            return False
         try:
             carry_out(step)
         except AwsCallError as error:
             raise ApplyError(step, done, error) from error
         done = (*done, step)
         tell(step)
-    return done
+    return True
 
 
 def _changed(step: Step) -> dict[str, Any]:
@@ -275,8 +288,3 @@ def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-def changed_titles(steps: Iterable[Step]) -> str:
-    """What was done, for the sentence after a failure."""
-    return ", ".join(step.resource.title for step in steps)

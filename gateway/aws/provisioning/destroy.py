@@ -41,11 +41,12 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """What is taken away, in this order, what stays and why, and the topics that the gateway forgets at the end."""
+    """What is taken away, in this order, and what stays and why; our topics by ARN, and others' that have our names."""
 
     removals: tuple[Removal, ...]
     kept: tuple[str, ...]
-    forgotten: tuple[str, ...]
+    topics: tuple[str, ...]
+    strange_topics: tuple[str, ...]
 
 
 def take_inventory(reader: Reader, names: Names) -> Inventory:
@@ -93,9 +94,9 @@ def farewell(inventory: Inventory, names: Names, *, webhook_url: str | None = No
         *(Removal(queue, _contents(queue)) for queue in queues),
     )
     told = [f"{_title(one)}: it is not known to be ours" for one in strange]
-    return Farewell(
-        removals, (*kept, *kept_queues, *kept_sets, *told, *left_topics), tuple(topic.arn for topic in topics)
-    )
+    ours = tuple(topic.arn for topic in topics)
+    others = tuple(topic.arn for topic in inventory.topics if topic.arn not in ours)
+    return Farewell(removals, (*kept, *kept_queues, *kept_sets, *told, *left_topics), ours, others)
 
 
 def _parted(found: Iterable[Found], scope: str) -> tuple[list[Found], list[str]]:

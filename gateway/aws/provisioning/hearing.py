@@ -30,7 +30,7 @@ def latest(fact: Mapping[str, Any] | None, topics: frozenset[str], since: dateti
 def spoken(heard: Heard | None, url: str) -> str:
     """What it means for a subscription that is still pending."""
     if heard is None:
-        return f"nothing has reached the webhook yet: is {url} reachable from the internet?"
+        return f"nothing has reached the webhook yet (is {url} reachable from the internet?)"
     meaning = {
         "confirmed": "the webhook has confirmed; SNS has yet to show it",
         "not-confirmed": "the request reached the webhook, which could not confirm it",
@@ -46,9 +46,8 @@ def diagnosis(heard: Heard | None, url: str) -> str:
     """What to do when the time is over."""
     if heard is None:
         return (
-            f"Nothing of SNS reached the webhook. From a machine elsewhere, try `curl -i {url}`: the name must resolve,"
-            " the port be open, the certificate be one of a public authority, and POST must reach `sesgate webhook`"
-            " without a redirect."
+            f"From a machine elsewhere, try `curl -i {url}`: the name must resolve, the port be open, the certificate be"
+            " one of a public authority, and POST must reach `sesgate webhook` without a redirect."
         )
     return {
         "not-confirmed": "The webhook needs credentials that may call sns:ConfirmSubscription; its log has the reason.",

@@ -35,7 +35,7 @@ class Options:
     may_be_plain: bool = False
 
     def __post_init__(self) -> None:
-        _check_names(self.name, self.environment)
+        check_names(self.name, self.environment)
         if self.webhook_url is not None:
             _check_webhook(self.webhook_url, may_be_plain=self.may_be_plain)
         _check_mode(self)
@@ -56,7 +56,8 @@ def masked_endpoint(endpoint: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}{colon}{_MASK if colon else ''}@{host}"))
 
 
-def _check_names(name: str, environment: str) -> None:
+def check_names(name: str, environment: str) -> None:
+    """OptionsError when AWS would not take what is called after them."""
     for option, value in (("--name", name), ("--environment", environment)):
         if not _NAME.fullmatch(value):
             raise OptionsError(f"{option} {value!r}: use letters, digits, - and _, such as production.")

@@ -60,8 +60,8 @@ def terraform(options: Options) -> str:
 def _comment(resources: Sequence[Resource]) -> str:
     topics = ",".join(f"arn:aws:sns:REGION:ACCOUNT:{each.name}" for each in resources if each.kind is Kind.TOPIC)
     return (
-        "# Made by `sesgate provision --output terraform`. The gateway refuses topics that it was not told of, so set, with\n"
-        "# your region and account, and start it before this is applied:\n"
+        "# Made by `sesgate provision --output terraform`. The gateway refuses topics it was not told of, so set,\n"
+        "# with your region and account, and start it, before this is applied:\n"
         f"# SESGATE_SNS_TOPIC_ARNS={topics}\n"
     )
 
