@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     NoRegionError,
@@ -164,7 +165,7 @@ def _explain(error: Exception, url: QueueUrl) -> QueueError:
         )
     if isinstance(error, NoRegionError):
         return QueueError(f"AWS_REGION is not set, and {url} does not say its region.")
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | EndpointConnectionError):
         return QueueError(f"SQS cannot be reached for {url} ({str(error).rstrip('.')}).")
     return QueueError(f"{url} cannot be used ({str(error).rstrip('.')}).")
 
