@@ -28,6 +28,7 @@ _COMMANDS = {
     "credentials": ("gateway.cli.credentials", "See and change who may send, and what each may."),
     "suppressions": ("gateway.cli.suppressions", "See and change which addresses are not mailed."),
     "messages": ("gateway.cli.messages", "See what became of accepted messages; retry or cancel them."),
+    "feedback": ("gateway.cli.feedback", "See what SES reported, and have it processed again."),
     "queue": ("gateway.cli.queue", "See what waits for sending; pause and resume it."),
     "backup": ("gateway.cli.backup", "Copy the database while everything runs."),
     "restored": ("gateway.cli.restored", "Pause sending on a database that came from a backup."),

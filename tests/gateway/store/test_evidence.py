@@ -32,6 +32,7 @@ BECOMES = {
     EventKind.OPEN: "SENT",
     EventKind.CLICK: "SENT",
     EventKind.SUBSCRIPTION: "SENT",
+    EventKind.RENDERING_FAILURE: "REJECTED",
 }
 SETTLING = [EventKind.SEND, EventKind.DELIVERY, EventKind.BOUNCE, EventKind.COMPLAINT]
 NOT_WITH_SES = [status for status in Status if status not in AFTER_SES]
@@ -105,15 +106,15 @@ def test_a_complaint_that_is_none_is_evidence_all_the_same(stores: Stores) -> No
 
 def test_what_proves_no_more_than_is_known_changes_nothing(stores: Stores) -> None:
     claim = tried(stores, Status.DELIVERED)
-    for kind in (EventKind.OPEN, EventKind.CLICK, EventKind.SUBSCRIPTION, EventKind.RENDERING_FAILURE):
+    for kind in (EventKind.OPEN, EventKind.CLICK, EventKind.SUBSCRIPTION):
         arrives(stores, report(claim.attempt_id, kind))
         assert status(stores, claim.recipient_id) == "DELIVERED"
 
 
-def test_a_mail_that_ses_could_not_render_is_not_taken_for_sent(stores: Stores) -> None:
+def test_a_mail_that_ses_could_not_render_is_rejected(stores: Stores) -> None:
     claim = tried(stores, Status.AMBIGUOUS)
     arrives(stores, report(claim.attempt_id, EventKind.RENDERING_FAILURE))
-    assert status(stores, claim.recipient_id) == "AMBIGUOUS"
+    assert status(stores, claim.recipient_id) == "REJECTED"
 
 
 def test_an_attempt_that_is_not_ours_settles_nobody(stores: Stores) -> None:
