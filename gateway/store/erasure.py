@@ -21,7 +21,7 @@ from gateway.store.errors import StoreError
 from gateway.store.mentions import ERASED, Mentions
 from gateway.store.sql import Sql, marks
 from gateway.store.sqlite import SqliteDatabase
-from gateway.store.suppressions import entries_of, forget, minimise
+from gateway.store.suppressions import forget, minimise
 from gateway.store.times import now_micros
 from gateway.store.traces import Progress, Text, Traces, batches, find_traces, linked_notifications, needed_contents
 
@@ -195,13 +195,10 @@ def _erase_staged(sql: Sql, key: str, rows: Sequence[tuple[int, int]], *, forget
 
 
 def _finish(sql: Sql, key: str, traces: Traces, *, forget_suppression: bool, actor: str) -> None:
-    entries = entries_of(sql, key)
-    if forget_suppression:
-        forget(sql, entries)
-    else:
-        minimise(sql, key, entries)
+    keys = sorted({key, *(entry.key for entry in traces.suppressions)})
+    entries = forget(sql, keys) if forget_suppression else minimise(sql, key, keys)
     sql.run("DELETE FROM suppression_history WHERE address_key = ?", (key,))
-    kept = bool(entries) and not forget_suppression
+    kept = entries > 0 and not forget_suppression
     start_over(sql)
     detail = f"{len(traces.recipients)} recipients, suppression {'kept' if kept else 'not kept'}"
     record(sql, actor, "erase", ERASED, detail)

@@ -7,7 +7,7 @@ ends for whatever cause goes to the history.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -309,42 +309,38 @@ def end_scope(sql: Sql, credential: str, *, by: str, why: str, limit: int) -> in
 
 
 def entries_of(sql: Sql, key: str) -> list[Suppression]:
-    """Every entry about exactly this subject, also for credentials that are not there any more: to be erased."""
-    rows = sql.all(f"SELECT {_FIELDS} FROM suppressions WHERE {OF_ANY_SCOPE}", of_any_scope(key))
+    """Every entry about exactly this subject, also for credentials that are not there any more.
+
+    Reads all that have a scope, which may be many: for erasing, and outside transactions.
+    """
+    rows = sql.all(f"{_ONE} UNION ALL {_OF_SCOPES}", (key, len(key) + 1, f"{key}/"))
     return [_suppression(row) for row in rows]
 
 
-def forget(sql: Sql, entries: Iterable[Suppression]) -> None:
-    """Delete them without a history."""
-    for entry in entries:
-        if sql.run("DELETE FROM suppressions WHERE address_key = ?", (entry.key,)):
-            sql.tally(ENDED, entry.reason.value)
+def forget(sql: Sql, row_keys: Sequence[str]) -> int:
+    """Delete entries without a history; how many there were."""
+    rows = sql.all(f"DELETE FROM suppressions WHERE address_key IN ({marks(row_keys)}) RETURNING reason", row_keys)
+    for (reason,) in rows:
+        sql.tally(ENDED, reason)
+    return len(rows)
 
 
-def minimise(sql: Sql, key: str, entries: Iterable[Suppression]) -> None:
-    """Keep of them what it takes to honour them."""
-    for entry in entries:
-        sql.run(
-            "UPDATE suppressions SET address = ?, detail = '', note = '', event_id = NULL WHERE address_key = ?",
-            (key, entry.key),
-        )
+def minimise(sql: Sql, key: str, row_keys: Sequence[str]) -> int:
+    """Keep of entries about the subject with this key what it takes to honour them; how many there are."""
+    return sql.run(
+        "UPDATE suppressions SET address = ?, detail = '', note = '', event_id = NULL"
+        f" WHERE address_key IN ({marks(row_keys)})",
+        (key, *row_keys),
+    )
 
 
 # SQL
-
-# The scoped ones are few, and have an index of their own that this is looked for in.
-OF_ANY_SCOPE = "(address_key = ? OR (scope <> '' AND substr(address_key, 1, ?) = ?))"
-
-
-def of_any_scope(key: str) -> tuple[str, int, str]:
-    """What OF_ANY_SCOPE asks with, for the entries about the subject with this key."""
-    return key, len(key) + 1, f"{key}/"
-
 
 _PLAIN = "address, reason, since, source, detail, scope, note, actor, created_at, expires_at, event_id"
 _FIELDS = f"{_PLAIN}, address_key"
 _SCOPE, _EXPIRES_AT, _KEY = 5, 9, 11
 _ONE = f"SELECT {_FIELDS} FROM suppressions WHERE address_key = ?"
+_OF_SCOPES = f"SELECT {_FIELDS} FROM suppressions WHERE scope <> '' AND substr(address_key, 1, ?) = ?"
 _FIND = f"SELECT {_FIELDS} FROM suppressions WHERE address_key IN (?, ?, ?, ?)"
 # The scopes are told one by one and not as a range of keys: what lies in a range is each database's own affair.
 _OF = (

@@ -12,7 +12,7 @@ from gateway.lifecycle import BEFORE_SES, Status
 from gateway.store.db import Database
 from gateway.store.mentions import LIKE, Mentions
 from gateway.store.sql import Sql, marks
-from gateway.store.suppressions import OF_ANY_SCOPE, Suppression, entries_of, of_any_scope
+from gateway.store.suppressions import Suppression, entries_of
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -52,7 +52,10 @@ SEARCHED_AT_ONCE = (
 
 
 # Few rows, and soon none: what is staged is carried out at once.
-_STAGED = f"SELECT suppression_import_id, ordinal FROM suppression_import_rows WHERE {OF_ANY_SCOPE}"
+_STAGED = (
+    "SELECT suppression_import_id, ordinal FROM suppression_import_rows"
+    " WHERE address_key = ? OR (scope <> '' AND substr(address_key, 1, ?) = ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def find_traces(db: Database, mailbox: Mailbox, progress: Progress) -> Traces:
             reports_to_process=_to_process(sql, notifications),
             texts=tuple(text for text in texts if text.table != "messages" or text.id not in whole),
             suppressions=tuple(entries_of(sql, key)),
-            staged=tuple((row[0], row[1]) for row in sql.all(_STAGED, of_any_scope(key))),
+            staged=tuple((row[0], row[1]) for row in sql.all(_STAGED, (key, len(key) + 1, f"{key}/"))),
         )
 
 
