@@ -34,6 +34,7 @@ def _listening(settings: Settings, *, sandbox: bool, own_redis: bool) -> list[st
     rows = [
         ("SMTP", smtp),
         ("webhook", f"{_url(settings.webhook_listen)}/sns"),
+        *((("feedback queue", str(settings.feedback_queue_url)),) if settings.feedback_queue_url else ()),
         ("metrics", f"{_url(settings.admin_listen)}/metrics"),
         ("Flower", _url(settings.flower_listen)),
         *((("simulated AWS", _url(settings.sandbox_listen)),) if sandbox else ()),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from gateway.cli.programs import admin_argv, webhook_argv
+from gateway.cli.programs import admin_argv, queue_argv, webhook_argv
 from gateway.cli.up.redis import OwnRedis
 from gateway.settings import DOTENV_LOADED, Settings
 
@@ -16,7 +16,7 @@ class Stage(IntEnum):
     """Draining ends the children in this order: first what lets mail in, last what the others stand on."""
 
     FRONT = 1
-    HTTP = 2
+    HTTP = 2  # and whatever else lets feedback in
     WORKERS = 3
     GROUND = 4
 
@@ -74,6 +74,7 @@ def plan(settings: Settings, environ: Mapping[str, str], *, sandbox: bool, redis
         Child("smtp", (*sesgate, "smtp"), environ, Stage.FRONT),
         *workers,
         Child("webhook", webhook_argv(settings), environ, Stage.HTTP),
+        *((Child("feedback-queue", queue_argv(), environ, Stage.HTTP),) if settings.feedback_queue_url else ()),
         Child("admin", admin_argv(settings), environ, Stage.HTTP),
         Child("flower", (*celery, "flower"), environ, Stage.HTTP),
     )

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import click
 
@@ -17,7 +18,14 @@ from gateway.cli.network import reachable
 from gateway.cli.up.banner import banner
 from gateway.cli.up.children import Child, child_environ, plan
 from gateway.cli.up.log import Log
-from gateway.cli.up.preflight import addresses, check_addresses, check_aws, check_certificate, check_stamp
+from gateway.cli.up.preflight import (
+    addresses,
+    check_addresses,
+    check_aws,
+    check_certificate,
+    check_feedback_queue,
+    check_stamp,
+)
 from gateway.cli.up.readiness import PATIENCE, probes, wait_until_ready
 from gateway.cli.up.redis import OwnRedis, own_redis
 from gateway.cli.up.supervisor import Supervisor
@@ -37,6 +45,7 @@ def command(sandbox: bool) -> None:
     settings = load_settings()
     stamp: Stamp = "sandbox" if sandbox else stamp_of_environment(os.environ)
     check_stamp(settings, stamp)
+    check_feedback_queue(settings, stamp)
     if not sandbox:
         check_aws(settings, os.environ)
     prepare(settings.data_dir)
@@ -58,8 +67,9 @@ class _Up:
     async def run(self) -> int:
         children = self._children()
         log = Log(sys.stdout, [child.name for child in children], self.settings.log_format)
+        started = datetime.now(UTC)
         supervisor = Supervisor(children, log, self.settings.drain_timeout.total_seconds())
-        return await supervisor.run(lambda: self._announce(log))
+        return await supervisor.run(lambda: self._announce(log, started))
 
     def _children(self) -> tuple[Child, ...]:
         overrides = self._sandbox_environment() if self.sandbox else {}
@@ -69,9 +79,9 @@ class _Up:
     def _sandbox_environment(self) -> dict[str, str | None]:
         return child_environment(f"http://{reachable(self.settings.sandbox_listen)}", inherited=self.environ)
 
-    async def _announce(self, log: Log) -> None:
+    async def _announce(self, log: Log, started: datetime) -> None:
         broker_url = self.redis.url if self.redis else self.settings.broker_url
-        missing = await wait_until_ready(probes(self.settings, broker_url, sandbox=self.sandbox))
+        missing = await wait_until_ready(probes(self.settings, broker_url, sandbox=self.sandbox, since=started))
         for name in missing:
             log.say(f"{name} did not answer within {PATIENCE:.0f} s; the reason stands in its lines above.")
         log.banner(banner(self.settings, sandbox=self.sandbox, own_redis=self.redis is not None, missing=missing))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 
 from gateway.cli.errors import CommandError, UsageError
+from gateway.queue_urls import QueueUrlError, check_queue
 from gateway.setting_values import HostPort
 from gateway.settings import Settings
 from gateway.smtp.tls import CertificateError, open_certificates
@@ -44,6 +45,15 @@ def check_stamp(settings: Settings, wanted: Stamp) -> None:
     with suppress(StoreUnavailableError), closing(_database(settings)) as database:
         if database.exists:
             require_stamp(database, wanted)
+
+
+def check_feedback_queue(settings: Settings, stamp: Stamp) -> None:
+    """The consumer would end, and be started again and again."""
+    if settings.feedback_queue_url is not None:
+        try:
+            check_queue(settings.feedback_queue_url, stamp)
+        except QueueUrlError as error:
+            raise UsageError(str(error)) from None
 
 
 def _database(settings: Settings) -> Database:

@@ -7,7 +7,9 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 
 from celery import Celery
 from celery.utils.nodenames import host_format
@@ -18,6 +20,8 @@ from gateway.cli.up.children import worker_node
 from gateway.setting_values import HostPort, Listener
 from gateway.settings import Settings
 from gateway.smtp.policy import client_address, is_within
+from gateway.store.control import FEEDBACK_QUEUE, Control
+from gateway.store.opening import open_database
 
 PATIENCE = 60.0
 _EVERY = 0.3
@@ -32,13 +36,14 @@ class Probe:
     check: Callable[[], bool]
 
 
-def probes(settings: Settings, broker_url: str, *, sandbox: bool) -> tuple[Probe, ...]:
-    """Everything that `up` starts."""
+def probes(settings: Settings, broker_url: str, *, sandbox: bool, since: datetime | None = None) -> tuple[Probe, ...]:
+    """Everything that `up` has started, `since` that moment."""
     app = make_app(broker_url)
     return (
         *((_http("sandbox", settings.sandbox_listen, "/_sandbox/healthz"),) if sandbox else ()),
         *(_smtp(listener, settings) for listener in settings.listeners),
         _http("webhook", settings.webhook_listen, "/readyz"),
+        *((_feedback_queue(settings, since),) if settings.feedback_queue_url else ()),
         _http("admin", settings.admin_listen, "/healthz"),
         Probe("flower", lambda: _accepts(settings.flower_listen)),
         *(_worker(app, number) for number in range(1, settings.workers + 1)),
@@ -108,6 +113,18 @@ def _accepts(address: HostPort) -> bool:
 def _connect(address: HostPort) -> socket.socket:
     target = reachable(address)
     return socket.create_connection((target.host, target.port), timeout=_TIMEOUT)
+
+
+def _feedback_queue(settings: Settings, since: datetime | None) -> Probe:
+    """It listens nowhere; what it says of itself stands in the database, maybe from the run before."""
+
+    def check() -> bool:
+        with closing(open_database(settings.database, settings.gate_timeout.total_seconds())) as database:
+            fact = Control(database).get(FEEDBACK_QUEUE) or {}
+        is_of_this_run = since is None or datetime.fromisoformat(fact["since"]) >= since
+        return bool(fact.get("reading")) and is_of_this_run
+
+    return Probe("feedback-queue", check)
 
 
 def _worker(app: Celery, number: int) -> Probe:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gateway.cli.up.children import Stage, child_environ, plan
 from gateway.cli.up.redis import OwnRedis
-from gateway.settings import Settings, load_dotenv_into
+from gateway.settings import Settings, load_dotenv_into, read_settings
 
 _REDIS = OwnRedis(Path("/usr/bin/redis-server"), Path("/data/redis.sock"))
 
@@ -18,6 +18,13 @@ def test_everything_runs_with_the_sandbox():
 def test_neither_a_sandbox_nor_a_redis_is_started_unasked():
     names = [child.name for child in plan(Settings(workers=1), {}, sandbox=False, redis=None)]
     assert names == ["smtp", "worker1", "webhook", "admin", "flower"]
+
+
+def test_the_feedback_queue_is_read_exactly_when_one_is_set():
+    settings = read_settings({"SESGATE_FEEDBACK_QUEUE_URL": "http://127.0.0.1:4566/000000000000/sesgate-feedback"})
+    children = {child.name: child for child in plan(settings, {}, sandbox=True, redis=None)}
+    assert children["feedback-queue"].stage == children["webhook"].stage == Stage.HTTP
+    assert children["feedback-queue"].argv[1:] == ("-m", "webhook.queue")
 
 
 def test_mail_stops_coming_in_before_the_workers_end_and_these_before_what_they_stand_on():

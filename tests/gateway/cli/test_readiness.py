@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from gateway.cli.up.readiness import Probe, probes, wait_until_ready
 from gateway.setting_values import HostPort, Listener
 from gateway.settings import Settings, read_settings
 from tests.support.sandbox import free_port
+from tests.support.stores import sqlite_stores
 
 
 def test_what_answers_late_is_ready_and_what_never_does_is_named():
@@ -53,6 +55,28 @@ def test_everything_that_is_started_is_asked():
     assert names == ["sandbox", "smtp on 127.0.0.1:2525", "webhook", "admin", "flower", "worker1", "worker2"]
 
 
+def test_the_feedback_queue_is_ready_when_its_consumer_says_so_since_the_start(tmp_path):
+    settings = read_settings(
+        {"SESGATE_DATA_DIR": str(tmp_path), "SESGATE_FEEDBACK_QUEUE_URL": "http://127.0.0.1:4566/000000000000/feedback"}
+    )
+    stores, started = sqlite_stores(tmp_path), datetime.now(UTC)
+    given = probes(settings, "redis://127.0.0.1:1/0", sandbox=True, since=started)
+    [queue] = [probe for probe in given if probe.name == "feedback-queue"]
+
+    def is_ready(*, reading, ago):
+        since = (started - timedelta(seconds=ago)).isoformat()
+        stores.control.put("feedback-queue", {"reading": reading, "reason": "", "since": since})
+        return asyncio.run(wait_until_ready([queue], patience=0)) == []
+
+    try:
+        assert asyncio.run(wait_until_ready([queue], patience=0)) == ["feedback-queue"]
+        assert not is_ready(reading=True, ago=60)  # of the run before, which was killed
+        assert not is_ready(reading=False, ago=-1)
+        assert is_ready(reading=True, ago=-1)
+    finally:
+        stores.close()
+
+
 def test_a_worker_behind_no_broker_does_not_answer():
     settings = Settings(workers=1)
     url = f"redis://127.0.0.1:{free_port()}/0"
@@ -71,6 +95,13 @@ def test_the_banner_says_where_everything_is_and_what_to_try(tmp_path):
     for part in ("127.0.0.1:2525 (lan, no TLS)", "http://127.0.0.1:8024/sns", "http://127.0.0.1:5555", str(tmp_path)):
         assert part in text
     assert text.count("swaks --server 127.0.0.1:2525") == 3
+
+
+def test_the_banner_names_the_queue_that_is_read():
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/feedback"
+    settings = read_settings({"SESGATE_FEEDBACK_QUEUE_URL": url})
+    assert url in banner(settings, sandbox=False, own_redis=True, missing=[])
+    assert "feedback queue" not in banner(Settings(), sandbox=False, own_redis=True, missing=[])
 
 
 def test_without_the_sandbox_nobody_is_told_to_mail_a_simulator():
