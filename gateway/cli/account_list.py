@@ -8,17 +8,23 @@ from gateway.aws.session import clients
 from gateway.aws.suppression_list import AccountList, AccountListError, AddressRefusedError, Pace
 from gateway.cli.errors import CommandError
 from gateway.store.db import Database
-from gateway.store.schema import require_stamp, stamp_of_environment
+from gateway.store.schema import read_stamp, require_stamp, stamp_of_environment
 
 
 def account_list(database: Database) -> AccountList:
-    """SES's list as AWS is configured here. CommandError when it is not, StoreError when the data is of another AWS."""
+    """SES's list as AWS is configured here. CommandError when it is not, or not for this data's AWS."""
     account = AccountList(clients(), Pace())
     try:
         endpoint = account.endpoint
     except AccountListError as error:
         raise CommandError(str(error)) from error
-    require_stamp(database, stamp_of_environment({"AWS_ENDPOINT_URL": endpoint}))
+    wanted = stamp_of_environment({"AWS_ENDPOINT_URL": endpoint})
+    if wanted == "aws" and read_stamp(database) == "sandbox":
+        raise CommandError(
+            "This data was accepted for the simulated AWS, and this shell would ask a real account"
+            ' (eval "$(sesgate sandbox env)" points it at the simulation).'
+        )
+    require_stamp(database, wanted)
     return account
 
 

@@ -55,7 +55,7 @@ def report_of(at_ses: AccountSide, drift: Drift, *, to_do: int, dry_run: bool) -
 def show_report(report: Report) -> None:
     click.echo(f"SES lists {addresses(report.at_ses)}.")
     if report.spelled_several_times:
-        click.echo(f"{addresses(report.spelled_several_times)} of these in several spellings, which count as one here.")
+        click.echo(f"It has {addresses(report.spelled_several_times)} in several spellings, which count as one here.")
     for line in _lines(report):
         click.echo(printable(line))
 

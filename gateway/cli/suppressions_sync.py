@@ -75,9 +75,10 @@ def sync() -> None:
 @_DRY_RUN
 @_JSON
 def pull(dry_run: bool, as_json: bool) -> None:
-    """Suppress here what SES's list has and we have not, since when and for what SES says.
+    """Suppress here what SES's list has and we have not.
 
-    What a person lifted here after SES had listed it is left alone: `push` lifts it at SES.
+    The date and the reason are those of SES. What a person lifted here after SES had listed it is left alone: `push`
+    lifts it at SES.
     """
     with _compared() as compared:
         to_do = len(compared.drift.to_adopt)
@@ -97,9 +98,9 @@ def pull(dry_run: bool, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before addresses are lifted at SES.")
 @_JSON
 def push(all_reasons: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """List at SES what is suppressed here, and lift there what a person lifted here.
+    """List at SES what is suppressed here, and lift what was lifted.
 
-    AWS allows one request a second, and each address is one. Domains, suppressions for one credential and those that
+    Lifted at SES is what a person lifted here after SES had listed it. AWS allows one request a second, and each address is one. Domains, suppressions for one credential and those that
     end by themselves stay here: SES's list has nothing like them.
     """
     with _compared() as compared:
