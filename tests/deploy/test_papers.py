@@ -22,7 +22,18 @@ from webhook.notifications import MAX_BODY
 ROOT = Path(__file__).parents[2]
 PAPERS = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("operations", "proxy", "backup", "erase", "limits", "databases", "by-hand", "upgrade", "credentials")
+    for name in (
+        "operations",
+        "proxy",
+        "backup",
+        "erase",
+        "limits",
+        "databases",
+        "by-hand",
+        "upgrade",
+        "credentials",
+        "suppression",
+    )
 ]
 EACH = pytest.mark.parametrize("paper", PAPERS, ids=lambda file: file.stem)
 
@@ -121,6 +132,6 @@ def test_the_limits_are_those_of_the_code():
     ):
         assert cell in text, cell
     kept = re.findall(r"\| ([0-9]+ d)[^|]*\| `SESGATE_(RETAIN_\w+|MAX_AGE)` \|", text.replace(", then EXPIRED", ""))
-    assert len(kept) == 6
+    assert len(kept) == 7
     for told, name in kept:
         assert told.replace(" ", "") == spell(getattr(settings, name.lower())), name
