@@ -156,7 +156,7 @@ def _insert(sql: Sql, source: Source, feedback: Feedback, match: _Match | None) 
             feedback.dedupe_key,
             source.notification_id,
             None if match is None else match.recipient_id,
-            feedback.attempt_id,
+            (match and match.attempt_id) or feedback.attempt_id,
             feedback.ses_message_id,
             feedback.kind.value,
             feedback.bounce_type and feedback.bounce_type.value,

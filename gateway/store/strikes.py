@@ -6,7 +6,7 @@ Nothing is counted up: the same events give the same suppression in whatever ord
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gateway.feedback import EventKind
@@ -89,15 +89,20 @@ def _is_refuted(current: Suppression, begin: _Begin, finding: Finding | None) ->
 
 
 def _find(sql: Sql, key: str, begin: _Begin, policy: Policy) -> Finding | None:
-    """The stronger finding that is still in force."""
+    """The stronger finding that is still in force, until both are over."""
     bounces = _bounces(sql, key, begin)
     listed = [one for one, ruling in bounces if ruling.reason is Reason.GLOBAL_LIST]
     strikes = _undelivered(sql, key, [one for one, ruling in bounces if ruling.strike])
     now = from_micros(now_micros())
-    for finding in (find_listed(listed, policy), find_struck(strikes, policy)):
-        if finding is not None and (finding.expires_at is None or finding.expires_at > now):
-            return finding
-    return None
+    found = [
+        finding
+        for finding in (find_listed(listed, policy), find_struck(strikes, policy))
+        if finding is not None and (finding.expires_at is None or finding.expires_at > now)
+    ]
+    if not found:
+        return None
+    ends = [finding.expires_at for finding in found if finding.expires_at is not None]
+    return replace(found[0], expires_at=max(ends) if len(ends) == len(found) else None)
 
 
 def _has_bounced(sql: Sql, key: str) -> bool:
