@@ -100,9 +100,9 @@ def pull(dry_run: bool, as_json: bool) -> None:
 def push(all_reasons: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """List at SES what is suppressed here, and lift what was lifted.
 
-    Lifted at SES is what a person lifted here after SES had listed it. AWS allows one request a second, and each address
-    is one. Domains, suppressions for one credential and those that end by themselves stay here: SES's list has nothing
-    like them.
+    Lifted at SES is what a person lifted here after SES had listed it. AWS allows one request a second, and each
+    address is one. Domains, suppressions for one credential and those that end by themselves stay here: SES's list has
+    nothing like them.
     """
     with _compared() as compared:
         to_do = count_requests(compared.drift, all_reasons=all_reasons)
