@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos chaos-long fuzz aiosmtpd-tests compose-check lock clean
+.PHONY: help run test lint bench-suppressions chaos chaos-long fuzz aiosmtpd-tests compose-check lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -25,6 +26,9 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.compose_check
+
+bench-suppressions: $(INSTALLED) ## Measure imports and look-ups of suppressions (some minutes, 15 GiB); BENCH_ARGS="--rows 1000000"
+	@$(BIN)/python -m benchmarks.suppressions $(BENCH_ARGS)
 
 chaos: $(INSTALLED) ## Try what is promised under kills, lost brokers, full disks (40 minutes; Ctrl-C, and again: goes on)
 	@$(BIN)/python -m tests.chaos run --tier standard

@@ -24,7 +24,7 @@ from gateway.suppression_policy import Reason
 
 # Measured: see "Speed" in docs/suppression.md.
 STAGE_BATCH = 2000
-CARRY_BATCH = 1000
+CARRY_BATCH = 500
 LEFT_AFTER = timedelta(seconds=10)  # without a step: whoever read it in is gone
 KEPT_FOR = timedelta(days=1)
 
@@ -152,7 +152,8 @@ _CHANGING = (
     f" AND ({_NEW} > {_OLD_RANK} OR s.expires_at <= ? OR (r.reason = s.reason AND {_OUTLASTED})) ORDER BY r.ordinal"
 )
 _PLAIN = "address, reason, since, source, detail, scope, note, actor, created_at, expires_at, event_id"
-_CHOSEN = "r.suppression_import_id = ? AND r.ordinal IN ({})"
+# The bounds are for PostgreSQL, which would else read the whole list for them.
+_CHOSEN = f"{_BATCH} AND r.ordinal IN ({{}})"
 # In the history the key is the subject's alone.
 _REMEMBER = (
     f"INSERT INTO suppression_history (address_key, {_PLAIN}, ended_at, ended_by, ended_why)"
@@ -264,7 +265,7 @@ def _replace(sql: Sql, batch: _Batch, ordinals: Sequence[int]) -> None:
 def _each(sql: Sql, batch: _Batch, statement: str, ordinals: Sequence[int], *values: object) -> None:
     for place in range(0, len(ordinals), _AT_ONCE):
         some = ordinals[place : place + _AT_ONCE]
-        sql.run(statement.format(marks(some)), (*values, batch.import_id, *some))
+        sql.run(statement.format(marks(some)), (*values, batch.import_id, some[0], some[-1], *some))
 
 
 def _tally(sql: Sql, name: str, reasons: Iterable[str]) -> None:

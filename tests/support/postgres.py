@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ class Postgres:
     def __init__(self, programs: Path, directory: Path) -> None:
         self._programs = programs
         self.directory = directory
-        self._as_user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        self._as_user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
         self._user = "postgres" if self._as_user else pwd.getpwuid(os.geteuid()).pw_name
 
     def initialise(self) -> None:

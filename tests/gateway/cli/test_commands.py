@@ -32,6 +32,8 @@ _COMMANDS = [
     ["suppressions", "show"],
     ["suppressions", "add"],
     ["suppressions", "remove"],
+    ["suppressions", "import"],
+    ["suppressions", "export"],
     ["messages"],
     ["messages", "list"],
     ["messages", "show"],

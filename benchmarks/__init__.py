@@ -1,0 +1,1 @@
+"""Measurements of what the documents state about speed; each is a program of its own."""
