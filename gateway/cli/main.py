@@ -23,6 +23,8 @@ _COMMANDS = {
     "feedback-queue": ("gateway.cli.feedback_queue", "Run the SQS consumer, the way without a public endpoint."),
     "admin": ("gateway.cli.admin", "Run the operator's metrics endpoint."),
     "sandbox": ("gateway.cli.sandbox", "Run the simulated AWS, or point a shell at it."),
+    "prove": ("gateway.cli.prove", "Prove the whole loop with SES's mailbox simulator."),
+    "provision": ("gateway.cli.provision", "Wire the AWS account, so that what SES reports arrives here."),
     "migrate": ("gateway.cli.migrate", "Create or upgrade the database schema."),
     "settings": ("gateway.cli.settings", "Show every setting in force and where it came from."),
     "credentials": ("gateway.cli.credentials", "See and change who may send, and what each may."),
