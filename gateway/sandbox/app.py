@@ -17,7 +17,10 @@ from gateway.sandbox.errors import AwsError, as_v1, named
 from gateway.sandbox.fallback import Fallback
 from gateway.sandbox.query import Parameters
 from gateway.sandbox.sesv1 import SENDS, SesV1
-from gateway.sandbox.sesv2_resources import ConfigurationSetApi, EventDestinationApi, IdentityApi, SuppressionApi
+from gateway.sandbox.sesv2_identities import IdentityApi
+from gateway.sandbox.sesv2_resources import ConfigurationSetApi, EventDestinationApi
+from gateway.sandbox.sesv2_suppression import SuppressionApi
+from gateway.sandbox.sesv2_tags import TagApi
 from gateway.sandbox.sns import Sns
 from gateway.sandbox.sqs import Caller, Sqs
 from gateway.sandbox.state import State
@@ -40,7 +43,7 @@ def create_app(state: State) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
     calls = Calls(state.faults, state.stopping)
-    app.register_blueprint(oracle.blueprint(state.resources, state.account, state.faults))
+    app.register_blueprint(oracle.blueprint(state.resources, state.account, state.faults, state.fates))
     app.register_blueprint(sesv2.blueprint(_v2_routes(state), calls))
     queues = QueueService(state, calls)
     app.add_url_rule("/", view_func=QueryServices(state, calls, queues), methods=["GET", "POST"], endpoint="query")
@@ -56,10 +59,11 @@ def _v2_routes(state: State) -> list[sesv2.Route]:
     resources = state.resources
     apis = (
         sesv2.Sending(state.ses, state.account, resources.copies),
-        ConfigurationSetApi(resources.configuration_sets),
+        ConfigurationSetApi(state.config, resources),
         EventDestinationApi(state.config, resources, state.publisher),
-        IdentityApi(resources.identities),
-        SuppressionApi(resources.suppressions),
+        IdentityApi(state.config, resources),
+        SuppressionApi(resources.suppressions, state.account),
+        TagApi(state.config, resources),
     )
     return [route for api in apis for route in api.routes()]
 
@@ -106,7 +110,7 @@ class QueryServices:
     def __init__(self, state: State, calls: Calls, queues: QueueService) -> None:
         self._calls = calls
         self._queues = queues
-        self._ses = SesV1(state.ses, state.account, state.resources)
+        self._ses = SesV1(state.config, state.ses, state.account, state.resources, state.publisher)
         self._sns = Sns(state.config, state.resources, state.publisher)
         # Flask asks a view function for its name.
         self.__name__ = "query"

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS event_destinations (
 );
 CREATE TABLE IF NOT EXISTS identities (name TEXT PRIMARY KEY, options TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS suppressed (address TEXT PRIMARY KEY, reason TEXT NOT NULL, updated_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS suppressed_by (address TEXT PRIMARY KEY, message_id TEXT NOT NULL, feedback_id TEXT);
 CREATE TABLE IF NOT EXISTS topics (arn TEXT PRIMARY KEY, attributes TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS subscriptions (
     arn TEXT PRIMARY KEY, topic_arn TEXT NOT NULL, protocol TEXT NOT NULL, endpoint TEXT NOT NULL, token TEXT NOT NULL,

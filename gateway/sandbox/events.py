@@ -1,28 +1,33 @@
-"""The JSON of SES's event publishing, as it arrives inside an SNS message.
+"""The JSON of SES's feedback, in both of its formats, as it arrives inside an SNS message.
 
-https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html (events of configuration sets),
+…/notification-contents.html (notifications of identities)
 """
 
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
-from gateway.sandbox import mime
+from gateway.sandbox import event_details, mime
+from gateway.sandbox.event_details import PROCESSING, Occasion
+from gateway.sandbox.happenings import REJECT, SOFT_BOUNCE, Happening
 from gateway.sandbox.mime import Header
-from gateway.sandbox.simulator import Fate
 from gateway.sandbox.times import iso_millis
 
 Json = dict[str, Any]
+Timelines = Mapping[str, Sequence[Happening]]
+"""By recipient: what happens to its copy, in order."""
+
+NOTIFIED: Final = ("Bounce", "Complaint", "Delivery")
+"""The kinds that identities notify of."""
 
 _MAX_HEADERS: Final = 10 * 1024
-_REPORTING_MTA: Final = "a8-31.smtp-out.amazonses.com"
-_REMOTE_MTA: Final = "203.0.113.25"  # TEST-NET-3 (RFC 5737): nobody's.
-_PROCESSING: Final = timedelta(milliseconds=500)
+_STEP: Final = 0.02
+"""Seconds between what happens and what happens next."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +50,85 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Event:
-    """`after` is how long after the acceptance it is published, in seconds."""
+    """`member` is the name of the part that tells what happened, `after` how long after the acceptance, in seconds."""
 
-    kind: str
-    body: Json
+    happening: Happening
+    recipients: tuple[str, ...]
+    member: str
+    detail: Json
+    mail: Json
     after: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        return self.happening.kind
+
     def message(self) -> str:
-        """The text of the SNS message: SES ends it with a line feed, which the signature covers."""
-        return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False) + "\n"
+        """The text of the SNS message for a configuration set: SES ends it with a line feed, which is signed too."""
+        return _text({"eventType": self.kind, "mail": self._mail(), self.member: self.detail})
+
+    def notification(self, *, source_ip: str, headers: bool) -> str:
+        """The older text for an identity: no tags, headers only where they were asked for."""
+        mail = {name: value for name, value in self.mail.items() if headers or name not in _HEADER_MEMBERS}
+        del mail["tags"]
+        mail |= {"sourceIp": source_ip, "callerIdentity": "sandbox"}
+        detail = event_details.with_remote_mta(self.member, self.detail)
+        return _text({"notificationType": self.kind, "mail": mail, self.member: detail})
+
+    def _mail(self) -> Json:
+        if self.kind != "Delivery":
+            return self.mail
+        return self.mail | {"tags": self.mail["tags"] | {"ses:outgoing-ip": ["198.51.100.31"]}}
 
 
-def of(accepted: Accepted, fates: dict[Fate, list[str]]) -> list[Event]:
-    """Everything that SES reports about this mail, in the order in which it happens."""
+_HEADER_MEMBERS: Final = ("headersTruncated", "headers", "commonHeaders")
+
+
+def _text(body: Json) -> str:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def of(accepted: Accepted, timelines: Timelines) -> list[Event]:
+    """Everything that SES reports about this mail, in the order in which it happens.
+
+    What happens to several recipients at the same point is merged into one event, as SES does.
+    """
     mail = _mail(accepted)
-    events = [Event("Send", {"eventType": "Send", "mail": mail, "send": {}})]
-    delivered = [who for fate in _DELIVERED for who in fates.get(fate, [])]
-    if delivered:
-        events.append(_delivery(accepted, mail, delivered))
-    events += [_AFTERWARDS[fate](accepted, mail, fates[fate]) for fate in Fate if fate in fates.keys() & _AFTERWARDS]
-    return events
+    merged: dict[_Point, list[str]] = {}
+    for recipient, happenings in timelines.items():
+        for point in _points(happenings):
+            merged.setdefault(point, []).append(recipient)
+    ordered = sorted(merged.items(), key=lambda item: item[0].position)
+    return [_event(accepted, mail, point, recipients) for point, recipients in ordered]
 
 
 def rejection(accepted: Accepted) -> Event:
     """What becomes of a mail with a virus: accepted, and never attempted."""
-    return Event("Reject", {"eventType": "Reject", "mail": _mail(accepted), "reject": {"reason": "Bad content"}})
+    return _event(accepted, _mail(accepted), _Point(0, REJECT), accepted.recipients)
 
 
-_DELIVERED: Final = (Fate.DELIVERED, Fate.OUT_OF_OFFICE, Fate.COMPLAINED)
+@dataclass(frozen=True)
+class _Point:
+    """A place in a timeline."""
+
+    position: int
+    happening: Happening
+    auto_reply: bool = False
+
+
+def _points(happenings: Sequence[Happening]) -> Iterator[_Point]:
+    """A soft bounce of what was delivered is an auto-reply: an out-of-office notice, which is no DSN."""
+    delivered = False
+    for position, happening in enumerate(happenings):
+        yield _Point(position, happening, auto_reply=delivered and happening == SOFT_BOUNCE)
+        delivered |= happening.kind == "Delivery"
+
+
+def _event(accepted: Accepted, mail: Json, point: _Point, recipients: Sequence[str]) -> Event:
+    at = accepted.accepted_at + point.position * PROCESSING
+    occasion = Occasion(accepted.message_id, at, tuple(recipients), auto_reply=point.auto_reply)
+    member, detail = event_details.detail(point.happening, occasion)
+    return Event(point.happening, occasion.recipients, member, detail, mail, after=point.position * _STEP)
 
 
 def _mail(accepted: Accepted) -> Json:
@@ -130,118 +186,3 @@ def _tags(accepted: Accepted) -> dict[str, list[str]]:
     for name, value in accepted.tags:
         tags.setdefault(name, []).append(value)
     return tags
-
-
-def _delivery(accepted: Accepted, mail: Json, recipients: Sequence[str]) -> Event:
-    body = {
-        "eventType": "Delivery",
-        "mail": mail | {"tags": mail["tags"] | {"ses:outgoing-ip": ["198.51.100.31"]}},
-        "delivery": {
-            "timestamp": iso_millis(accepted.accepted_at + _PROCESSING),
-            "processingTimeMillis": _PROCESSING // timedelta(milliseconds=1),
-            "recipients": list(recipients),
-            "smtpResponse": "250 2.6.0 Message received",
-            "reportingMTA": _REPORTING_MTA,
-        },
-    }
-    return Event("Delivery", body, after=0.02)
-
-
-def _bounce(
-    accepted: Accepted,
-    mail: Json,
-    *,
-    kind: str,
-    subtype: str,
-    recipients: list[Json],
-    after: float,
-    reporting: bool = True,
-) -> Event:
-    bounce: Json = {
-        "feedbackId": _feedback_id(accepted),
-        "bounceType": kind,
-        "bounceSubType": subtype,
-        "bouncedRecipients": recipients,
-        "timestamp": iso_millis(accepted.accepted_at + _PROCESSING),
-    }
-    if reporting:
-        bounce["reportingMTA"] = f"dns; {_REPORTING_MTA}"
-    return Event("Bounce", {"eventType": "Bounce", "mail": mail, "bounce": bounce}, after)
-
-
-def _user_unknown(accepted: Accepted, mail: Json, recipients: list[str]) -> Event:
-    diagnostic = "smtp; 550 5.1.1 user unknown"
-    listed = [
-        {"emailAddress": who, "action": "failed", "status": "5.1.1", "diagnosticCode": diagnostic} for who in recipients
-    ]
-    return _bounce(accepted, mail, kind="Permanent", subtype="General", recipients=listed, after=0.02)
-
-
-def _globally_suppressed(accepted: Accepted, mail: Json, recipients: list[str]) -> Event:
-    diagnostic = (
-        "Amazon SES has suppressed sending to this address because it has a recent history of bouncing as an invalid "
-        "address. For more information about how to remove an address from the suppression list, see the Amazon SES "
-        "Developer Guide."
-    )
-    listed = [
-        {"emailAddress": who, "action": "failed", "status": "5.1.1", "diagnosticCode": diagnostic} for who in recipients
-    ]
-    return _bounce(accepted, mail, kind="Permanent", subtype="Suppressed", recipients=listed, after=0.02)
-
-
-def _account_bounce(accepted: Accepted, mail: Json, recipients: list[str]) -> Event:
-    diagnostic = (
-        "Amazon SES did not send the message to this address because it is on the suppression list for your account."
-    )
-    listed = [
-        {"emailAddress": who, "action": "failed", "status": "5.1.1", "diagnosticCode": diagnostic} for who in recipients
-    ]
-    return _bounce(accepted, mail, kind="Permanent", subtype="OnAccountSuppressionList", recipients=listed, after=0.02)
-
-
-def _auto_reply(accepted: Accepted, mail: Json, recipients: list[str]) -> Event:
-    listed: list[Json] = [
-        {"emailAddress": who} for who in recipients
-    ]  # An auto-reply is no DSN: nothing more is known.
-    return _bounce(accepted, mail, kind="Transient", subtype="General", recipients=listed, after=0.04, reporting=False)
-
-
-def _complaint(accepted: Accepted, mail: Json, recipients: list[str], subtype: str | None) -> Json:
-    return {
-        "eventType": "Complaint",
-        "mail": mail,
-        "complaint": {
-            "feedbackId": _feedback_id(accepted),
-            "complaintSubType": subtype,
-            "complainedRecipients": [{"emailAddress": who} for who in recipients],
-            "timestamp": iso_millis(accepted.accepted_at + 2 * _PROCESSING),
-        },
-    }
-
-
-def _abuse(accepted: Accepted, mail: Json, recipients: list[str]) -> Event:
-    body = _complaint(accepted, mail, recipients, None)
-    body["complaint"] |= {
-        "userAgent": "Amazon SES Mailbox Simulator",
-        "complaintFeedbackType": "abuse",
-        "arrivalDate": iso_millis(accepted.accepted_at + 2 * _PROCESSING),
-    }
-    return Event("Complaint", body, after=0.04)
-
-
-def _account_complaint(accepted: Accepted, mail: Json, recipients: list[str]) -> Event:
-    return Event("Complaint", _complaint(accepted, mail, recipients, "OnAccountSuppressionList"), after=0.02)
-
-
-def _feedback_id(accepted: Accepted) -> str:
-    return f"{accepted.message_id[:16]}-{uuid.uuid4()}-000000"
-
-
-_AFTERWARDS: Final = {
-    Fate.BOUNCED: _user_unknown,
-    Fate.OUT_OF_OFFICE: _auto_reply,
-    Fate.COMPLAINED: _abuse,
-    Fate.GLOBALLY_SUPPRESSED: _globally_suppressed,
-    Fate.ACCOUNT_BOUNCE: _account_bounce,
-    Fate.ACCOUNT_COMPLAINT: _account_complaint,
-}

@@ -1,4 +1,4 @@
-"""What tests and people ask the sandbox itself, under `/_sandbox`: the accepted copies, the faults, the account."""
+"""What tests and people ask the sandbox itself, under `/_sandbox`: accepted copies, faults, fates, the account."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from gateway.sandbox import account, faults
+from gateway.sandbox import account, fates, faults
 from gateway.sandbox.account import AccountDesk
+from gateway.sandbox.fates import FateDesk
 from gateway.sandbox.faults import FaultDesk
 from gateway.sandbox.resources import Resources
 from gateway.sandbox.strict import InvalidValueError
 
 
-def blueprint(resources: Resources, accounts: AccountDesk, desk: FaultDesk) -> Blueprint:
+def blueprint(resources: Resources, accounts: AccountDesk, desk: FaultDesk, fate_desk: FateDesk) -> Blueprint:
     """A PUT replaces the whole: what it does not name gets its default, so `{}` resets."""
     made = Blueprint("oracle", __name__, url_prefix="/_sandbox")
 
@@ -51,6 +52,13 @@ def blueprint(resources: Resources, accounts: AccountDesk, desk: FaultDesk) -> B
     @made.route("/account", methods=["GET", "PUT"])
     def account_now() -> Response:
         return _put_or_get(lambda given: accounts.replace(account.parse(given)), lambda: asdict(accounts.account))
+
+    @made.route("/fates", methods=["GET", "PUT", "DELETE"])
+    def fates_now() -> Response:
+        if request.method == "DELETE":
+            fate_desk.replace({})
+            return Response(status=204)
+        return _put_or_get(lambda given: fate_desk.replace(fates.parse(given)), lambda: fates.shown(fate_desk.fates))
 
     return made
 

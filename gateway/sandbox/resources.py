@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from gateway.sandbox.accepted import AcceptedCopies
 from gateway.sandbox.database import Database
+from gateway.sandbox.identities import Identities
 from gateway.sandbox.outbox import Outbox
 from gateway.sandbox.records import Records
-from gateway.sandbox.ses_resources import ConfigurationSets, EventDestinations, Identities, SuppressionList
+from gateway.sandbox.ses_resources import ConfigurationSets, EventDestinations
 from gateway.sandbox.sns_resources import Subscriptions, Topics
 from gateway.sandbox.sqs_messages import QueueMessages
 from gateway.sandbox.sqs_queues import Queues
+from gateway.sandbox.suppression_list import SuppressionList
 from gateway.sandbox.tags import Tags
 
 

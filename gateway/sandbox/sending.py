@@ -5,25 +5,21 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.sandbox import checks, errors, events, mime, simulator, times
+from gateway.sandbox import checks, errors, mime, simulator, times
 from gateway.sandbox.account import AccountDesk
 from gateway.sandbox.config import SandboxConfig
-from gateway.sandbox.events import Accepted, Event
-from gateway.sandbox.faults import FaultDesk
+from gateway.sandbox.events import Accepted
 from gateway.sandbox.mime import Header
-from gateway.sandbox.names import EVENT_SUBJECT, EVENT_TYPES
-from gateway.sandbox.publishing import Publisher
+from gateway.sandbox.reporting import Reporter
 from gateway.sandbox.resources import Resources
 
 _SOURCE_IP: Final = "127.0.0.1"
 """Where every call comes from, as the events tell it."""
 
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_API_NAMES: Final = {spelled: api_name for api_name, spelled in EVENT_TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,12 @@ class Ses:
         config: SandboxConfig,
         resources: Resources,
         account: AccountDesk,
-        faults: FaultDesk,
-        publisher: Publisher,
+        reporter: Reporter,
     ) -> None:
         self._config = config
         self._resources = resources
         self._account = account
-        self._faults = faults
-        self._publisher = publisher
+        self._reporter = reporter
 
     def send(self, submission: Submission) -> str:
         """The SES message id. Returning means that the copy is committed; an AwsError, that nothing was kept."""
@@ -76,7 +70,7 @@ class Ses:
         with self._resources.database.transaction():
             self._account.require_quota(self._resources.copies.sent_last_24_hours())
             self._resources.copies.add(accepted, submission.raw)
-            self._publish(accepted, submission.raw)
+            self._reporter.report(accepted, submission.raw)
         return accepted.message_id
 
     def _accepted(self, submission: Submission, given: list[Header]) -> Accepted:
@@ -134,47 +128,6 @@ class Ses:
         sending = self._resources.configuration_sets.options(name).get("SendingOptions", {})
         if not sending.get("SendingEnabled", True):
             raise errors.named("SendingPausedException", f"Sending paused for configuration set <{name}>.")
-
-    def _publish(self, accepted: Accepted, raw: bytes) -> None:
-        """To every enabled destination of the set that asks for the type of event. No set, no events, as at AWS."""
-        if accepted.configuration_set is None:
-            return
-        destinations = self._resources.destinations.of(accepted.configuration_set)
-        if not destinations:
-            return
-        for event in self._events(accepted, raw):
-            text = event.message()
-            for destination in destinations:
-                if destination.topic_arn is not None and destination.wants(_API_NAMES[event.kind]):
-                    self._to_topic(destination.topic_arn, text, event.after)
-
-    def _events(self, accepted: Accepted, raw: bytes) -> list[Event]:
-        if simulator.has_virus(raw):
-            told = [events.rejection(accepted)]
-        else:
-            told = events.of(accepted, simulator.fates(accepted.recipients, self._suppressed_for(accepted)))
-        return [event for event in told if event.kind not in self._faults.faults.drop_events]
-
-    def _suppressed_for(self, accepted: Accepted) -> Callable[[str], str | None]:
-        """The list as this send sees it: the set's reasons override the account's; an empty list switches it off."""
-        options = self._resources.configuration_sets.options(accepted.configuration_set or "").get(
-            "SuppressionOptions", {}
-        )
-        reasons = options.get("SuppressedReasons")
-        in_force = self._account.suppressed_reasons() if reasons is None else reasons
-
-        def reason(address: str) -> str | None:
-            found = self._resources.suppressions.get(address)
-            return found.reason if found is not None and found.reason in in_force else None
-
-        return reason
-
-    def _to_topic(self, topic_arn: str, text: str, after: float) -> None:
-        """A topic that is gone loses the event and not the mail."""
-        try:
-            self._publisher.publish(topic_arn, text, subject=EVENT_SUBJECT, after=after)
-        except errors.AwsError:
-            return
 
 
 def new_message_id() -> str:

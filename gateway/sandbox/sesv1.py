@@ -10,21 +10,33 @@ from typing import Final
 from gateway.sandbox import checks
 from gateway.sandbox.account import AccountDesk
 from gateway.sandbox.composing import SimpleContent, compose
+from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.errors import named
+from gateway.sandbox.identities import Identity
+from gateway.sandbox.publishing import Publisher
 from gateway.sandbox.query import Entries, Parameters, Result
 from gateway.sandbox.resources import Resources
 from gateway.sandbox.sending import Ses, Submission
-from gateway.sandbox.ses_resources import Identity
+from gateway.sandbox.sesv1_notifications import NotificationApi
 
 SENDS: Final = frozenset({"SendEmail", "SendRawEmail"})
 
 
 class SesV1:
-    def __init__(self, ses: Ses, account: AccountDesk, resources: Resources) -> None:
+    def __init__(
+        self,
+        config: SandboxConfig,
+        ses: Ses,
+        account: AccountDesk,
+        resources: Resources,
+        publisher: Publisher,
+    ) -> None:
         self._ses = ses
         self._account = account
         self._copies = resources.copies
         self._identities = resources.identities
+        self._tags = resources.tags
+        self._config = config
         self._actions: dict[str, Callable[[Parameters], Result | None]] = {
             "SendEmail": self._send_email,
             "SendRawEmail": self._send_raw_email,
@@ -36,6 +48,7 @@ class SesV1:
             "VerifyEmailIdentity": self._verify_email_identity,
             "DeleteIdentity": self._delete_identity,
             "GetIdentityVerificationAttributes": self._get_identity_verification_attributes,
+            **NotificationApi(config, resources, publisher).actions(),
         }
 
     def call(self, action: str, parameters: Parameters) -> Result | None:
@@ -117,7 +130,10 @@ class SesV1:
             self._identities.create(name, None)
 
     def _delete_identity(self, parameters: Parameters) -> Result:
-        self._identities.delete(parameters.require("Identity"))
+        identity = self._identities.get(parameters.require("Identity"))
+        if identity is not None:
+            self._identities.delete(identity.name)
+            self._tags.clear(self._config.identity_arn(identity.name))
         return {}
 
     def _get_identity_verification_attributes(self, parameters: Parameters) -> Result:

@@ -5,10 +5,19 @@ https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from enum import Enum
 from typing import Final
 
+from gateway.sandbox.happenings import (
+    ABUSE,
+    BOUNCE_ECHO,
+    COMPLAINT_ECHO,
+    DELIVERY,
+    GLOBALLY_SUPPRESSED,
+    HARD_BOUNCE,
+    SEND,
+    SOFT_BOUNCE,
+    Happening,
+)
 from gateway.sandbox.mime import mailbox
 from gateway.sandbox.names import SIMULATOR_DOMAIN
 
@@ -19,27 +28,16 @@ _EICAR: Final = (
 )
 
 
-class Fate(Enum):
-    """What becomes of one recipient's copy."""
-
-    DELIVERED = "delivered"
-    BOUNCED = "bounced"
-    OUT_OF_OFFICE = "out of office"
-    COMPLAINED = "complained"
-    GLOBALLY_SUPPRESSED = "on the global suppression list"
-    ACCOUNT_BOUNCE = "on the account's suppression list after a bounce"
-    ACCOUNT_COMPLAINT = "on the account's suppression list after a complaint"
-
-
+DELIVERED: Final = (SEND, DELIVERY)
 _BY_LABEL: Final = {
-    "success": Fate.DELIVERED,
-    "bounce": Fate.BOUNCED,
-    "ooto": Fate.OUT_OF_OFFICE,
-    "complaint": Fate.COMPLAINED,
-    "suppressionlist": Fate.GLOBALLY_SUPPRESSED,
-    "blacklist": Fate.GLOBALLY_SUPPRESSED,  # Its name before 2013; still in many test suites.
+    "success": DELIVERED,
+    "bounce": (SEND, HARD_BOUNCE),
+    "ooto": (SEND, DELIVERY, SOFT_BOUNCE),
+    "complaint": (SEND, DELIVERY, ABUSE),
+    "suppressionlist": (SEND, GLOBALLY_SUPPRESSED),
+    "blacklist": (SEND, GLOBALLY_SUPPRESSED),  # Its name before 2013; still in many test suites.
 }
-_BY_REASON: Final = {"BOUNCE": Fate.ACCOUNT_BOUNCE, "COMPLAINT": Fate.ACCOUNT_COMPLAINT}
+_ECHOES: Final = {"BOUNCE": (SEND, BOUNCE_ECHO), "COMPLAINT": (SEND, COMPLAINT_ECHO)}
 
 
 def is_simulated(address: str) -> bool:
@@ -47,23 +45,17 @@ def is_simulated(address: str) -> bool:
     return mailbox(address).rpartition("@")[2].lower() == SIMULATOR_DOMAIN
 
 
-def fate(address: str, suppressed_for: str | None) -> Fate:
-    """`suppressed_for` is the reason on the account's list, which is asked before anything is tried."""
-    if suppressed_for is not None:
-        return _BY_REASON[suppressed_for]
+def echo(reason: str) -> tuple[Happening, ...]:
+    """What becomes of mail to an address that is on the account's list for this reason."""
+    return _ECHOES[reason]
+
+
+def timeline(address: str) -> tuple[Happening, ...]:
+    """What becomes of mail to this mailbox: whatever is not of the simulator is delivered."""
     if not is_simulated(address):
-        return Fate.DELIVERED
+        return DELIVERED
     name = mailbox(address).rpartition("@")[0].partition("+")[0].lower()
-    return _BY_LABEL.get(name, Fate.DELIVERED)
-
-
-def fates(recipients: Iterable[str], suppressed_for: Callable[[str], str | None]) -> dict[Fate, list[str]]:
-    """The recipients by fate: SES merges what happens to several recipients of one call into one event."""
-    grouped: dict[Fate, list[str]] = {}
-    for recipient in recipients:
-        address = mailbox(recipient)
-        grouped.setdefault(fate(address, suppressed_for(address)), []).append(address)
-    return grouped
+    return _BY_LABEL.get(name, DELIVERED)
 
 
 def has_virus(raw: bytes) -> bool:

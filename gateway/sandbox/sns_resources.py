@@ -43,11 +43,15 @@ class Topics:
             "INSERT OR IGNORE INTO topics (arn, attributes) VALUES (?, ?)", arn, json.dumps(attributes)
         )
 
-    def get(self, arn: str) -> Topic:
+    def find(self, arn: str) -> Topic | None:
         row = self._database.one("SELECT * FROM topics WHERE arn = ?", arn)
-        if row is None:
+        return None if row is None else Topic(row["arn"], json.loads(row["attributes"]))
+
+    def get(self, arn: str) -> Topic:
+        found = self.find(arn)
+        if found is None:
             raise named("NotFound", "Topic does not exist")
-        return Topic(row["arn"], json.loads(row["attributes"]))
+        return found
 
     def retry_policy(self, subscription: Subscription) -> RetryPolicy:
         """The subscription's own, else the patience of the wired one, else the topic's."""

@@ -11,8 +11,10 @@ from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.database import Database
 from gateway.sandbox.delivery import Courier
 from gateway.sandbox.envelopes import Stationery
+from gateway.sandbox.fates import FateDesk
 from gateway.sandbox.faults import FaultDesk
 from gateway.sandbox.publishing import Publisher
+from gateway.sandbox.reporting import Reporter
 from gateway.sandbox.resources import Resources
 from gateway.sandbox.sending import Ses
 from gateway.sandbox.signing import SigningIdentity
@@ -26,6 +28,7 @@ class State:
     signing: SigningIdentity
     account: AccountDesk
     faults: FaultDesk
+    fates: FateDesk
     resources: Resources
     publisher: Publisher
     ses: Ses
@@ -45,7 +48,8 @@ def open_state(config: SandboxConfig) -> State:
     config.directory.mkdir(parents=True, exist_ok=True)
     resources = Resources.over(Database(config.directory / names.DATABASE_FILE))
     identity = signing.load_or_create(config.directory)
-    faults, account = FaultDesk(resources.records), AccountDesk(resources.records)
+    faults, fates = FaultDesk(resources.records), FateDesk(resources.records)
+    account = AccountDesk(resources.records)
     courier = Courier(config, resources, Stationery(identity, config.endpoint))
     publisher = Publisher(resources.topics, resources.subscriptions, resources.outbox, faults, courier.wake)
     wiring.wire(config, resources, publisher)
@@ -55,8 +59,9 @@ def open_state(config: SandboxConfig) -> State:
         identity,
         account,
         faults,
+        fates,
         resources,
         publisher,
-        Ses(config, resources, account, faults, publisher),
+        Ses(config, resources, account, Reporter(config, resources, account, faults, fates, publisher)),
         courier,
     )

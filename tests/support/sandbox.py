@@ -118,6 +118,10 @@ class Sandbox:
         """The default account but for these."""
         return dict(json.loads(self._call("PUT", "account", account)))
 
+    def set_fates(self, **fates: list[str]) -> dict[str, Any]:
+        """What becomes of mail to these addresses, by `**{"jane@example.com": ["Send", "Bounce"]}`; of no others."""
+        return dict(json.loads(self._call("PUT", "fates", {who: {"events": told} for who, told in fates.items()})))
+
     def confirmed(self) -> bool:
         """Whether the webhook's subscription is confirmed."""
         subscriptions = self.client("sns").list_subscriptions()["Subscriptions"]

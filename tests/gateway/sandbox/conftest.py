@@ -31,11 +31,12 @@ def waiting(row: dict[str, Any]) -> bool:
 
 @pytest.fixture
 def sandbox(running: Sandbox) -> Iterator[Sandbox]:
-    """The running one, with the default account, no faults, no identities and no suppressions afterwards."""
+    """The running one, with the default account, no faults, no fates, no identities and no suppressions afterwards."""
     yield running
     until(lambda: not any(waiting(row) for row in running.notifications()), what="all notifications have ended")
     running.set_faults()
     running.set_account()
+    running.set_fates()
     ses = running.client("sesv2")
     for identity in ses.list_email_identities()["EmailIdentities"]:
         ses.delete_email_identity(EmailIdentity=identity["IdentityName"])
