@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from botocore import exceptions
+from botocore.parsers import ResponseParserError
 
 _DENIED: Final = frozenset(
     {
@@ -25,11 +27,16 @@ _BAD_SIGNATURE: Final = frozenset(
 )
 _NOT_SUBSCRIBED: Final = frozenset({"OptInRequired", "SubscriptionRequiredException"})
 _THROTTLED: Final = ("Throttl", "TooManyRequests", "RequestLimitExceeded")
+# AWS itself answers every call with a document. A bare status, or a page for people, is some other server's.
 _UNKNOWN_CALL: Final = frozenset(
     {
+        "404",
+        "405",
+        "501",
         "InvalidAction",
         "NotImplemented",
         "NotImplementedError",
+        "ResponseParserError",
         "ServiceNotInSandbox",
         "UnknownOperation",
         "UnknownOperationException",
@@ -46,7 +53,6 @@ _MISSING: Final = frozenset(
         "ResourceNotFoundException",
     }
 )
-_NOT_IMPLEMENTED: Final = frozenset({"404", "405", "501"})
 _PERFORM: Final = re.compile(r"not authorized to perform:? ([A-Za-z0-9-]+:[A-Za-z]+)")
 _CLOCK: Final = re.compile(r"signature (?:expired|not yet current)|time ?skew|request ?time", re.IGNORECASE)
 
@@ -73,8 +79,8 @@ class AwsCallError(Exception):
 
     @property
     def is_unknown_call(self) -> bool:
-        """Whether the endpoint does not know the call at all, as an emulator of AWS may."""
-        return self.code in _UNKNOWN_CALL or self.code in _NOT_IMPLEMENTED or self.status == 501  # noqa: PLR2004  HTTP
+        """Whether the endpoint does not know the call at all, as an emulator of AWS may not."""
+        return self.code in _UNKNOWN_CALL or self.status == HTTPStatus.NOT_IMPLEMENTED
 
 
 def sentence_of_service(code: str, message: str, action: str, region: str) -> str:
@@ -82,7 +88,8 @@ def sentence_of_service(code: str, message: str, action: str, region: str) -> st
     if code in _DENIED:
         named = _PERFORM.search(message)
         missing = named[1] if named else action
-        return f"AWS denied {missing}: allow it in the IAM policy of these credentials. It said: {_ended(message)}"
+        said = _ended(_readable(message) or code)
+        return f"AWS denied {missing}: allow it in the IAM policy of these credentials. It said: {said}"
     if code in _EXPIRED:
         return "The AWS credentials have expired: sign in again, or get new ones."
     if code in _UNKNOWN_KEY:
@@ -96,8 +103,8 @@ def sentence_of_service(code: str, message: str, action: str, region: str) -> st
     if code.removeprefix("AWS.SimpleQueueService.") == "QueueDeletedRecently":
         return "A queue of this name was deleted less than a minute ago, and SQS takes the name again only then: wait."
     if code in _UNKNOWN_CALL:
-        return f"What answers in place of AWS does not know {action}. It said: {_ended(message or code)}"
-    return f"AWS refused {action} ({code}): {_ended(message or 'it gave no reason')}"
+        return f"What answers in place of AWS does not know {action}. It said: {_ended(_readable(message) or code)}"
+    return f"AWS refused {action} ({code}): {_ended(_readable(message) or 'it gave no reason')}"
 
 
 def _signature(code: str, message: str) -> str:
@@ -156,11 +163,20 @@ _OF_CLIENT: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception],
         lambda _: "The proxy in HTTPS_PROXY does not answer or refuses the connection to AWS.",
     ),
     (
+        (ResponseParserError,),
+        lambda _: "What answered is not AWS: its answer cannot be read. Check AWS_ENDPOINT_URL, and any proxy between.",
+    ),
+    (
         (exceptions.ReadTimeoutError,),
         lambda _: "AWS took the call and did not answer in time; whether it was carried out is unknown: run it again.",
     ),
     ((exceptions.ConnectionError, exceptions.HTTPClientError), _no_answer),
 )
+
+
+def _readable(message: str) -> str:
+    """On one line; nothing of a page that was meant for a browser."""
+    return "" if message.lstrip().startswith("<") else " ".join(message.split())
 
 
 def _ended(text: str) -> str:

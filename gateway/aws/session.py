@@ -15,6 +15,7 @@ import boto3
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from gateway.aws.call_errors import AwsCallError, sentence_of_client, sentence_of_service
 
@@ -116,7 +117,7 @@ class Aws:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             sentence = sentence_of_service(code, message, action, str(client.meta.region_name))
             raise AwsCallError(sentence, code, action, message=message, status=status) from error
-        except (BotoCoreError, ValueError) as error:
+        except (BotoCoreError, ResponseParserError, ValueError) as error:
             raise AwsCallError(sentence_of_client(error, action), type(error).__name__, action) from error
         return answer
 

@@ -105,9 +105,11 @@ class Run:
             show_plan(made)
             return
         self._refuse_foreign(made)
-        self._carry_out(made)
+        skipped = self._carry_out(made)
         show_env(self._env(env))
         self._show_policy(gateway_policy(subject))
+        if skipped:
+            raise CommandError(f"Not made, for what answers in place of AWS does not know how: {', '.join(skipped)}.")
 
     def _require_identities(self, identities: Sequence[Identity]) -> None:
         missing = outcome.missing_identities(self._options, [identity.name for identity in identities])
@@ -128,7 +130,8 @@ class Run:
             arns = [arn for arn in resource.attributes["arns"] if arn in known]
             found[key_of(resource)] = Found(Kind.TRUST, resource.name, {"arns": arns})
         tag = (TAG, self._options.scope)
-        made = plan(resources, found, tag=tag, adopt=self._how.adopt, warnings=[*warnings, *obstacles])
+        told = [*warnings, *obstacles]
+        made = plan(resources, found, tag=tag, adopt=self._how.adopt, shows_all=not obstacles, warnings=told)
         return made, found
 
     def _trustable(self, resources: tuple[Resource, ...]) -> tuple[tuple[Resource, ...], list[str]]:
@@ -156,17 +159,22 @@ class Run:
                 " it over, or --name or --environment to leave it alone. Nothing was changed."
             )
 
-    def _carry_out(self, made: Plan) -> None:
+    def _carry_out(self, made: Plan) -> list[str]:
+        """What an emulator of AWS could not make."""
         if not made.changes:
             click.echo("Nothing to change: everything is as it shall be.")
-            return
+            return []
         applier = Applier(self._aws, (TAG, self._options.scope), trust=self._trust, warn=warn)
         began = datetime.now(UTC)
         with ending_between_steps() as ending:
-            if not apply(made, applier.carry_out, tell_done, ending):
-                raise CommandError("It ended between two steps, as asked. Run the same command again to go on.")
+            reached = apply(made, applier.carry_out, tell_done, ending)
+        if not reached.is_complete:
+            raise CommandError("It ended between two steps, as asked. Run the same command again to go on.")
+        for _, sentence in reached.skipped:
+            warn(sentence)
         if applier.awaited and self._waits:
             self._wait(applier.awaited, began)
+        return [step.resource.title for step, _ in reached.skipped]
 
     def _trust(self, arns: list[str]) -> None:
         trust_topics(self._stores.db, arns, actor=actor())

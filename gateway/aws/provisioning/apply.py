@@ -245,27 +245,39 @@ class Applier:
 _NOT_SETTABLE: Final = frozenset({"Confirmed", "Protocol"})
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far it came. `skipped`: steps that an emulator of AWS does not know the calls of, with its sentence."""
+
+    is_complete: bool
+    skipped: tuple[tuple[Step, str], ...] = ()
+
+
 def apply(
     plan: Plan,
     carry_out: Callable[[Step], None],
     tell: Callable[[Step], None],
     ending: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Carry out what the plan changes, and `tell` of each step that is done; False when `ending` asked for an end.
+) -> Outcome:
+    """Carry out what the plan changes, and `tell` of each step that is done; `ending` asks for an end between two.
 
     ApplyError at the first step that fails.
     """
     done: tuple[Step, ...] = ()
+    skipped: tuple[tuple[Step, str], ...] = ()
     for step in plan.changes:
         if ending():
-            return False
+            return Outcome(is_complete=False, skipped=skipped)
         try:
             carry_out(step)
         except AwsCallError as error:
-            raise ApplyError(step, done, error) from error
+            if not error.is_unknown_call:
+                raise ApplyError(step, done, error) from error
+            skipped = (*skipped, (step, str(error)))
+            continue
         done = (*done, step)
         tell(step)
-    return True
+    return Outcome(is_complete=True, skipped=skipped)
 
 
 def _changed(step: Step) -> dict[str, Any]:

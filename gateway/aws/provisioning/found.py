@@ -88,7 +88,7 @@ class Reader:
     def event_destinations(self, configuration_set: str) -> list[Found]:
         """All of a set, also those of others; none when there is no such set."""
         answer = self._unless_missing(
-            "sesv2", "GetConfigurationSetEventDestinations", ConfigurationSetName=configuration_set
+            "sesv2", "GetConfigurationSetEventDestinations", ConfigurationSetName=configuration_set, may_be_unknown=True
         )
         return [_destination(given, configuration_set) for given in (answer or {}).get("EventDestinations", [])]
 
@@ -137,11 +137,13 @@ class Reader:
         answer = self._unless_unknown("sqs", "ListQueueTags", QueueUrl=url)
         return None if answer is None else dict(answer.get("Tags") or {})
 
-    def _unless_missing(self, service: Service, operation: str, **parameters: Any) -> dict[str, Any] | None:
+    def _unless_missing(
+        self, service: Service, operation: str, *, may_be_unknown: bool = False, **parameters: Any
+    ) -> dict[str, Any] | None:
         try:
             return self._aws.call(service, operation, **parameters)
         except AwsCallError as error:
-            if error.is_missing:
+            if error.is_missing or (may_be_unknown and error.is_unknown_call):
                 return None
             raise
 

@@ -46,8 +46,8 @@ def diagnosis(heard: Heard | None, url: str) -> str:
     """What to do when the time is over."""
     if heard is None:
         return (
-            f"From a machine elsewhere, try `curl -i {url}`: the name must resolve, the port be open, the certificate be"
-            " one of a public authority, and POST must reach `sesgate webhook` without a redirect."
+            f"From a machine elsewhere, try `curl -i {url}`: the name must resolve, the port be open, the certificate"
+            " be one of a public authority, and POST must reach `sesgate webhook` without a redirect."
         )
     return {
         "not-confirmed": "The webhook needs credentials that may call sns:ConfirmSubscription; its log has the reason.",

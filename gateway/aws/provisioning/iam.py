@@ -111,6 +111,7 @@ _SET_ACTIONS: Final = (
     "DeleteConfigurationSetEventDestination",
     "GetConfigurationSet",
     "GetConfigurationSetEventDestinations",
+    "ListTagsForResource",
     "PutConfigurationSetSendingOptions",
     "TagResource",
     "UpdateConfigurationSetEventDestination",

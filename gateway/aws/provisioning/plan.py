@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -87,11 +87,16 @@ def plan(
     *,
     tag: tuple[str, str],
     adopt: bool = False,
+    shows_all: bool = True,
     warnings: Sequence[str] = (),
 ) -> Plan:
-    """The steps from what is `found` (by `key_of`) to what is wanted. `tag`: our name and value."""
-    steps = tuple(_step(resource, found.get(key_of(resource)), tag, adopt=adopt) for resource in wanted)
-    return Plan(steps, tuple(warnings))
+    """The steps from what is `found` (by `key_of`) to what is wanted. `tag`: our name and value.
+
+    Without `shows_all` an attribute that is not shown is taken to be as it was asked for: an emulator of AWS may keep
+    it to itself, and would be changed at every run.
+    """
+    made = (_step(resource, found.get(key_of(resource)), tag, adopt=adopt) for resource in wanted)
+    return Plan(tuple(made if shows_all else map(_without_unshown, made)), tuple(warnings))
 
 
 def key_of(resource: Resource | Found) -> tuple[Kind, str, str]:
@@ -110,6 +115,14 @@ def _step(resource: Resource, found: Found | None, tag: tuple[str, str], *, adop
     if strange and resource.has_tag:
         differences = (Difference(TAG_ATTRIBUTE, (found.tags or {}).get(tag[0]), "=".join(tag)), *differences)
     return Step(Action.CHANGE if differences else Action.UNCHANGED, resource, differences, found, adopts=strange)
+
+
+def _without_unshown(step: Step) -> Step:
+    if step.action is not Action.CHANGE or step.found is None:
+        return step
+    shown = {TAG_ATTRIBUTE, *step.found.attributes}
+    left = tuple(one for one in step.differences if one.attribute in shown)
+    return replace(step, action=Action.CHANGE if left else Action.UNCHANGED, differences=left)
 
 
 def _is_foreign(resource: Resource, found: Found, tag: tuple[str, str]) -> bool:
@@ -144,7 +157,11 @@ def _comparison(kind: Kind, attribute: str) -> Callable[[Any], Any]:
 def _plain(value: Any) -> Any:
     """A JSON value as it compares: AWS gives numbers back as text, and fills policies up with null and false."""
     if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items() if member not in (None, False)} or None
+        return {name: _plain(member) for name, member in value.items() if not _is_filler(member)} or None
     if isinstance(value, bool) or value is None:
         return value
     return str(value)
+
+
+def _is_filler(member: Any) -> bool:
+    return member is None or member is False
