@@ -31,6 +31,7 @@ _COMMANDS = {
     "suppressions": ("gateway.cli.suppressions", "See and change which addresses are not mailed."),
     "messages": ("gateway.cli.messages", "See what became of accepted messages; retry or cancel them."),
     "feedback": ("gateway.cli.feedback", "See what SES reported, and have it processed again."),
+    "why": ("gateway.cli.why", "Tell why somebody did not get mail, and whether mail to them would be sent."),
     "queue": ("gateway.cli.queue", "See what waits for sending; pause and resume it."),
     "backup": ("gateway.cli.backup", "Copy the database while everything runs."),
     "restored": ("gateway.cli.restored", "Pause sending on a database that came from a backup."),

@@ -47,6 +47,24 @@ def test_mail_to_the_simulator_goes_round_and_the_second_one_is_refused(installa
     )
 
 
+def test_why_tells_the_story_of_an_address_and_what_to_do(installation: Installation) -> None:
+    address = "bounce+why@simulator.amazonses.com"
+    ulid, _ = installation.send(mail("Why"), address)
+    until(lambda: shown_suppression(installation, address))
+    told = installation.cli("why", address).stdout
+    parts = (
+        f'Accepted message {ulid}, "Why", from ',
+        f"Message {ulid} was handed to SES: SES took it (SES message id ",
+        "it has taken the mail and is going to deliver it [Send]",
+        "it bounced for good",
+        f"{address} is suppressed since then by what SES reported",
+        f'This changes it: `sesgate suppressions remove {address} --reason "..."`.',
+    )
+    places = [told.find(part) for part in parts]
+    assert -1 not in places, told
+    assert places == sorted(places), told
+
+
 def shown_suppression(installation: Installation, address: str) -> str:
     shown = installation.cli("suppressions", "show", address)
     return shown.stdout if shown.returncode == 0 else ""

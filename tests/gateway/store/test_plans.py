@@ -11,6 +11,7 @@ from gateway.addresses import parse_mailbox
 from gateway.credentials import Caps
 from gateway.lifecycle import ENDED_BEFORE_SES
 from gateway.store.errors import OverCapError
+from gateway.store.histories import Histories
 from gateway.store.operations import Action, Operations, Order, Selection
 from gateway.store.queue import Queue
 from gateway.store.sending import Lease
@@ -54,6 +55,7 @@ def exercise(stores):
     stores.messages.list(address="n1@example.com")
     stores.messages.show(claim.ulid)
     find(stores, claim.ulid)
+    look_up(stores)
     forget(stores, lease, ids)
     stores.reports.gauges()
     queue = Queue(stores.db)
@@ -81,6 +83,12 @@ def suppress(stores):
     change(stores, "UPDATE suppressions SET expires_at = 1 WHERE address_key = '@example.com'")
     stores.suppressions.expire(10)
     stores.db.write(lambda sql: end_scope(sql, "shop", by="jane", why="gone", limit=10))
+
+
+def look_up(stores):
+    histories = Histories(stores.db)
+    histories.of("n1@example.com", limit=20)
+    histories.of("n1@example.com", limit=20, credential="local")
 
 
 def find(stores, ulid):
