@@ -20,7 +20,7 @@ from gateway.store.errors import StoreUnavailableError
 from gateway.store.identities import KnownIdentities
 from gateway.store.sending import Claim
 from gateway.store.stores import Stores
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from tasks.circuit import Circuit
 from tasks.ses import Ses, SesError
 from tasks.ses_errors import ErrorClass

@@ -15,7 +15,7 @@ from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
 from gateway.cli.output import show_json, show_pairs
 from gateway.store.erasure import Erasure, StillWaitingError, refuse_waiting
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from gateway.store.traces import Traces
 
 

@@ -26,7 +26,7 @@ from gateway.cli.suppressions_screen import (
 )
 from gateway.setting_values import NEVER
 from gateway.store.stores import Stores
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from gateway.subjects import Subject, domain_key_of, entry_key, parse_subject
 from gateway.suppression_policy import Policy, Reason
 

@@ -17,7 +17,7 @@ from gateway.cli.help import example
 from gateway.cli.progress import bar
 from gateway.cli.suppression_lists import FORMAT, REASONS, STANDARD, count, format_of, require_credential
 from gateway.store.stores import Stores
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from gateway.suppression_files import Entry, csv_header, csv_text, json_text
 
 _AT_ONCE = 1000

@@ -13,7 +13,7 @@ from gateway.cli.errors import CommandError, UsageError
 from gateway.store.account_list import record
 from gateway.store.errors import StoreError
 from gateway.store.stores import Stores
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from gateway.subjects import Subject
 from gateway.suppression_drift import is_known_to_ses
 

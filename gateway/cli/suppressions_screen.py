@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 
 from gateway.cli.output import show_pairs, show_table, spoken_time
-from gateway.store.suppressions import Ended, Suppression
+from gateway.store.suppression_rows import Ended, Suppression
 from gateway.subjects import Subject, entry_key
 
 _EVERYBODY = "all credentials"

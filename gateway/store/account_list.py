@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from gateway.store import audit
 from gateway.store.db import Database
 from gateway.store.sql import Row, Sql
-from gateway.store.suppressions import last_lifted, suppress
+from gateway.store.suppression_rows import last_lifted, suppress
 from gateway.store.times import from_micros, now_micros, to_micros
 from gateway.suppression_drift import AtSes, Local
 from gateway.suppression_policy import Policy, Reason

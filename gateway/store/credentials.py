@@ -26,7 +26,7 @@ from gateway.store.credential_rows import add_secret, delete_secrets, moment_of,
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sql import Row, Sql, marks
-from gateway.store.suppressions import end_scope
+from gateway.store.suppression_rows import end_scope
 from gateway.store.times import from_micros, now_micros, span, to_micros
 from gateway.store.usage import one_at_a_time, used
 

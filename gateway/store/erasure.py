@@ -21,7 +21,7 @@ from gateway.store.errors import StoreError
 from gateway.store.mentions import ERASED, Mentions
 from gateway.store.sql import Sql, marks
 from gateway.store.sqlite import SqliteDatabase
-from gateway.store.suppressions import forget, minimise
+from gateway.store.suppression_rows import forget, minimise
 from gateway.store.times import now_micros
 from gateway.store.traces import Progress, Text, Traces, batches, find_traces, linked_notifications, needed_contents
 

@@ -14,7 +14,7 @@ from gateway.reputation import is_counted
 from gateway.store.sending import happen
 from gateway.store.sql import Row, Sql
 from gateway.store.strikes import explain, judge_bounced, judge_delivered
-from gateway.store.suppressions import last_lifted, suppress_by_event
+from gateway.store.suppression_rows import last_lifted, suppress_by_event
 from gateway.store.times import now_micros, to_micros
 from gateway.suppression_policy import PASSING, Policy, rule, rule_of
 

@@ -21,7 +21,7 @@ from gateway.store.errors import StoreError
 from gateway.store.sending import AMBIGUOUS, happen
 from gateway.store.sql import Sql, marks
 from gateway.store.statuses import in_status
-from gateway.store.suppressions import find
+from gateway.store.suppression_rows import find
 from gateway.store.times import now_micros, span, to_micros
 
 BATCH = 500

@@ -13,7 +13,7 @@ from gateway.store.db import Database
 from gateway.store.reputation import Reputation, Standing
 from gateway.store.silence import Silence
 from gateway.store.sql import Sql
-from gateway.store.suppressions import BEGUN, ENDED
+from gateway.store.suppression_rows import BEGUN, ENDED
 from gateway.store.times import now_micros
 
 

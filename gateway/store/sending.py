@@ -17,7 +17,7 @@ from gateway.store.control import CIRCUIT, STOPPED, Lease, require_lease
 from gateway.store.credential_rows import read_tags
 from gateway.store.db import Database
 from gateway.store.sql import Sql
-from gateway.store.suppressions import Suppression, find
+from gateway.store.suppression_rows import Suppression, find
 from gateway.store.times import from_micros, now_micros, span
 
 

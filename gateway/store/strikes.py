@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from gateway.feedback import EventKind
 from gateway.store.sql import Row, Sql
-from gateway.store.suppressions import SES, Suppression, last_lifted, lift, standing, suppress_by_event
+from gateway.store.suppression_rows import SES, Suppression, last_lifted, lift, standing, suppress_by_event
 from gateway.store.times import from_micros, now_micros, span, to_micros
 from gateway.suppression_policy import (
     PASSING,

@@ -17,7 +17,7 @@ from gateway.store.audit import amend, begin
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sql import Sql, marks
-from gateway.store.suppressions import BEGUN, ENDED
+from gateway.store.suppression_rows import BEGUN, ENDED
 from gateway.store.times import now_micros, span, to_micros
 from gateway.suppression_files import Entry
 from gateway.suppression_policy import Reason

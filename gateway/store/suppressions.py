@@ -1,73 +1,32 @@
 """The suppression store: whom nothing is sent to, and whom nothing was sent to once.
 
-An entry is about an address or a whole domain, for everybody or for one credential. A reason only grows while it is in
-force: a stronger one takes the place of a weaker one, and the end of the two that is later is the end of both. What
-ends for whatever cause goes to the history.
+An entry is about an address or a whole domain, for everybody or for one credential.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.addresses import Mailbox
 from gateway.store.audit import record
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
-from gateway.store.sql import Row, Sql, marks
-from gateway.store.times import from_micros, now_micros, to_micros
-from gateway.subjects import Subject, domain_key_of, entry_key, is_of_domain
-from gateway.suppression_policy import Reason, stronger
-
-SES = "SES"  # who did it when feedback did
-_BY_ITSELF = ""  # no user of an operating system has this name
-_EXPIRED = "expired"
-BEGUN = "suppressions_begun"
-ENDED = "suppressions_ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """Why an address or domain is not mailed, since when, until when, and what or who said so.
-
-    Entries of old releases have no `created_at` and no `actor`. `key` is the row's: that of the subject with the scope.
-    """
-
-    address: str
-    reason: Reason
-    since: datetime
-    source: str
-    detail: str
-    scope: str = ""
-    note: str = ""
-    actor: str = ""
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
-    event_id: int | None = None
-    key: str = ""
-
-    @property
-    def is_domain(self) -> bool:
-        return is_of_domain(self.key)
-
-    @property
-    def spoken(self) -> str:
-        """As the reason of a mail that was not sent has it."""
-        return f"({self.reason}, {self.since:%Y-%m-%d}{', with its whole domain' if self.is_domain else ''})"
-
-    def is_in_force(self, now: datetime) -> bool:
-        return self.expires_at is None or self.expires_at > now
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A suppression of the past. `ended_by` is a person, SES, or empty when nobody was needed."""
-
-    suppression: Suppression
-    ended_at: datetime
-    ended_by: str
-    ended_why: str
+from gateway.store.sql import Sql
+from gateway.store.suppression_rows import (
+    FIELDS,
+    Ended,
+    Suppression,
+    ended_of,
+    entry_of,
+    find,
+    lift,
+    put_away,
+    standing,
+    suppress,
+)
+from gateway.store.times import now_micros, to_micros
+from gateway.subjects import Subject
+from gateway.suppression_policy import Reason
 
 
 class UnknownScopeError(StoreError):
@@ -94,13 +53,13 @@ class Suppressions:
     def of(self, subject: Subject | Mailbox) -> list[Suppression]:
         """Every entry about exactly this subject, whatever its scope, the expired ones too."""
         with self._db.read() as sql:
-            return [_suppression(row) for row in sql.all(_OF, (subject.key, f"{subject.key}/"))]
+            return [entry_of(row) for row in sql.all(_OF, (subject.key, f"{subject.key}/"))]
 
     def history(self, subject: Subject | Mailbox) -> list[Ended]:
         """What has ended about exactly this subject, whatever its scope, oldest first."""
         with self._db.read() as sql:
             rows = sql.all(_HISTORY, (subject.key,))
-        return [_ended(row) for row in rows]
+        return [ended_of(row) for row in rows]
 
     def list(
         self,
@@ -118,11 +77,11 @@ class Suppressions:
         conditions, values = _conditions(reason, scope, expired=expired)
         with self._db.read() as sql:
             rows = sql.all(
-                f"SELECT {_FIELDS} FROM suppressions WHERE address_key > ? AND {conditions}"
+                f"SELECT {FIELDS} FROM suppressions WHERE address_key > ? AND {conditions}"
                 " ORDER BY address_key LIMIT ?",
                 (after, *values, limit),
             )
-        return [_suppression(row) for row in rows]
+        return [entry_of(row) for row in rows]
 
     def add(
         self,
@@ -187,180 +146,19 @@ class Suppressions:
         now = now_micros()
         with self._db.read() as sql:
             keys = [row[0] for row in sql.all(_DUE, (now, limit))]
-        return self._db.write(lambda sql: _expire(sql, keys, now)) if keys else 0
+        return self._db.write(lambda sql: put_away(sql, keys, now)) if keys else 0
 
 
-# For other stores, inside their transactions
-
-
-def find(sql: Sql, mailbox_key: str, credential: str | None = None) -> Suppression | None:
-    """The strongest in force of up to four: for the address and its domain, each for all and for the credential."""
-    domain, scope = domain_key_of(mailbox_key), credential or ""
-    rows = sql.all(_FIND, (mailbox_key, domain, entry_key(mailbox_key, scope), entry_key(domain, scope)))
-    if not rows:
-        return None
-    now = now_micros()
-    found: Suppression | None = None
-    for row in sorted(rows, key=_breadth):  # of two reasons as strong, the one that is said of this address
-        entry = _suppression(row)
-        if _is_in_force(row[_EXPIRES_AT], now) and (found is None or _outranks(entry.reason, found.reason)):
-            found = entry
-    return found
-
-
-def standing(sql: Sql, key: str, scope: str = "") -> Suppression | None:
-    """The entry in force with exactly this subject's key and scope, which nobody changes before the commit."""
-    row = sql.one(f"{_ONE}{sql.to_change}", (entry_key(key, scope),))
-    return _suppression(row) if row is not None and _is_in_force(row[_EXPIRES_AT], now_micros()) else None
-
-
-def suppress(
-    sql: Sql,
-    address: str,
-    key: str,
-    reason: Reason,
-    *,
-    source: str,
-    detail: str,
-    at: int,
-    event_id: int | None = None,
-    actor: str = SES,
-    scope: str = "",
-    note: str = "",
-    expires_at: int | None = None,
-) -> bool:
-    """Suppress the subject with this key since `at`; False when that changed nothing.
-
-    It changes nothing when a stronger reason is in force, the same one for as long, or when its own time is over
-    already. All times are microseconds.
-    """
-    now = now_micros()
-    if not _is_in_force(expires_at, now):
-        return False
-    row_key = entry_key(key, scope)
-    values = (address, reason.value, source, detail, at, scope, note, actor, now, event_id)
-    while not sql.run(_INSERT, (row_key, *values, expires_at)):
-        # The row is there and now ours, unless it was lifted meanwhile: nobody else changes it before the commit.
-        row = sql.one(f"SELECT reason, expires_at FROM suppressions WHERE address_key = ?{sql.to_change}", (row_key,))
-        if row is None:
-            continue
-        current, ends = Reason(row[0]), row[1]
-        if not _is_in_force(ends, now):
-            _end(sql, key, scope, current, at=ends, by=_BY_ITSELF, why=_EXPIRED)
-        elif _outranks(reason, current):
-            _end(sql, key, scope, current, at=now, by=_BY_ITSELF, why=f"replaced by {reason}")
-            expires_at = _later(expires_at, ends)
-        else:
-            return reason is current and _prolong(sql, row_key, ends, expires_at)
-    sql.tally(BEGUN, reason.value)
-    return True
-
-
-def suppress_by_event(
-    sql: Sql,
-    address: str,
-    key: str,
-    reason: Reason,
-    *,
-    source: str,
-    detail: str,
-    at: int,
-    event_id: int | None,
-    expires_at: int | None,
-) -> None:
-    """Suppress because SES reported something. Reports come in any order: of several, the earliest is the beginning."""
-    suppress(sql, address, key, reason, source=source, detail=detail, at=at, event_id=event_id, expires_at=expires_at)
-    sql.run(
-        "UPDATE suppressions SET address = ?, source = ?, detail = ?, since = ?, event_id = ? WHERE address_key = ?"
-        " AND reason = ? AND actor = ? AND (since > ? OR (since = ? AND event_id IS NULL))"
-        " AND (expires_at IS NULL OR expires_at > ?)",
-        (address, source, detail, at, event_id, key, reason.value, SES, at, at, now_micros()),
-    )
-
-
-def lift(sql: Sql, key: str, *, at: int, by: str, why: str, scope: str = "") -> bool:
-    """End the entry with exactly this subject's key and scope; False when there is none in force."""
-    found = standing(sql, key, scope)
-    if found is None:
-        return False
-    _end(sql, key, scope, found.reason, at=at, by=by, why=why)
-    return True
-
-
-def last_lifted(sql: Sql, key: str) -> int | None:
-    """When a person last lifted what held for all credentials; None when nobody has."""
-    lifted: int | None = sql.value(
-        "SELECT max(ended_at) FROM suppression_history WHERE address_key = ? AND scope = '' AND ended_by NOT IN (?, ?)",
-        (key, _BY_ITSELF, SES),
-    )
-    return lifted
-
-
-def end_scope(sql: Sql, credential: str, *, by: str, why: str, limit: int) -> int:
-    """End up to so many of the entries that are for this credential alone; the number ended."""
-    rows = sql.all(
-        f"SELECT address_key, scope, reason FROM suppressions WHERE scope <> '' AND scope = ? LIMIT ?{sql.to_change}",
-        (credential, limit),
-    )
-    now = now_micros()
-    for row in rows:
-        _end(sql, _subject_key(row[0], row[1]), row[1], Reason(row[2]), at=now, by=by, why=why)
-    return len(rows)
-
-
-def entries_of(sql: Sql, key: str) -> list[Suppression]:
-    """Every entry about exactly this subject, also for credentials that are not there any more.
-
-    Reads all that have a scope, which may be many: for erasing, and outside transactions.
-    """
-    rows = sql.all(f"{_ONE} UNION ALL {_OF_SCOPES}", (key, len(key) + 1, f"{key}/"))
-    return [_suppression(row) for row in rows]
-
-
-def forget(sql: Sql, row_keys: Sequence[str]) -> int:
-    """Delete entries without a history; how many there were."""
-    rows = sql.all(f"DELETE FROM suppressions WHERE address_key IN ({marks(row_keys)}) RETURNING reason", row_keys)
-    for (reason,) in rows:
-        sql.tally(ENDED, reason)
-    return len(rows)
-
-
-def minimise(sql: Sql, key: str, row_keys: Sequence[str]) -> int:
-    """Keep of entries about the subject with this key what it takes to honour them; how many there are."""
-    return sql.run(
-        "UPDATE suppressions SET address = ?, detail = '', note = '', event_id = NULL"
-        f" WHERE address_key IN ({marks(row_keys)})",
-        (key, *row_keys),
-    )
-
-
-# SQL
-
-_PLAIN = "address, reason, since, source, detail, scope, note, actor, created_at, expires_at, event_id"
-_FIELDS = f"{_PLAIN}, address_key"
-_SCOPE, _EXPIRES_AT, _KEY = 5, 9, 11
-_ONE = f"SELECT {_FIELDS} FROM suppressions WHERE address_key = ?"
-_OF_SCOPES = f"SELECT {_FIELDS} FROM suppressions WHERE scope <> '' AND substr(address_key, 1, ?) = ?"
-_FIND = f"SELECT {_FIELDS} FROM suppressions WHERE address_key IN (?, ?, ?, ?)"
 # The scopes are told one by one and not as a range of keys: what lies in a range is each database's own affair.
 _OF = (
-    f"SELECT {_FIELDS} FROM suppressions WHERE address_key IN"
+    f"SELECT {FIELDS} FROM suppressions WHERE address_key IN"
     " (SELECT ? UNION ALL SELECT ? || name FROM credentials) ORDER BY address_key"
 )
 _HISTORY = (
-    f"SELECT {_FIELDS}, ended_at, ended_by, ended_why FROM suppression_history WHERE address_key = ?"
+    f"SELECT {FIELDS}, ended_at, ended_by, ended_why FROM suppression_history WHERE address_key = ?"
     " ORDER BY ended_at, id"
 )
 _DUE = "SELECT address_key FROM suppressions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
-_INSERT = (
-    "INSERT INTO suppressions (address_key, address, reason, source, detail, since, scope, note, actor, created_at,"
-    " event_id, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (address_key) DO NOTHING"
-)
-# In the history the key is the subject's alone: what is asked there is never asked of one credential.
-_REMEMBER = (
-    f"INSERT INTO suppression_history (address_key, {_PLAIN}, ended_at, ended_by, ended_why)"
-    f" SELECT ?, {_PLAIN}, ?, ?, ? FROM suppressions WHERE address_key = ?"
-)
 
 
 def _conditions(reason: Reason | None, scope: str | None, *, expired: bool) -> tuple[str, list[object]]:
@@ -380,76 +178,6 @@ def _conditions(reason: Reason | None, scope: str | None, *, expired: bool) -> t
 def _require_scope(sql: Sql, scope: str) -> None:
     if scope and sql.value(f"SELECT 1 FROM credentials WHERE name = ?{sql.to_change}", (scope,)) is None:
         raise UnknownScopeError(scope)
-
-
-def _end(sql: Sql, key: str, scope: str, reason: Reason, *, at: int, by: str, why: str) -> None:
-    row_key = entry_key(key, scope)
-    sql.run(_REMEMBER, (key, at, by, why, row_key))
-    sql.run("DELETE FROM suppressions WHERE address_key = ?", (row_key,))
-    sql.tally(ENDED, reason.value)
-
-
-def _prolong(sql: Sql, row_key: str, ends: int | None, expires_at: int | None) -> bool:
-    """Whether the new end is later, and now in force."""
-    if ends is None or _later(ends, expires_at) == ends:
-        return False
-    return sql.run("UPDATE suppressions SET expires_at = ? WHERE address_key = ?", (expires_at, row_key)) > 0
-
-
-def _expire(sql: Sql, keys: list[str], now: int) -> int:
-    """Those of the keys whose time is still over; who has one in hand meanwhile keeps it."""
-    rows = sql.all(
-        "SELECT address_key, scope, reason, expires_at FROM suppressions"
-        f" WHERE address_key IN ({marks(keys)}) AND expires_at <= ?{sql.to_take}",
-        (*keys, now),
-    )
-    for row_key, scope, reason, ends in rows:
-        _end(sql, _subject_key(row_key, scope), scope, Reason(reason), at=ends, by=_BY_ITSELF, why=_EXPIRED)
-    return len(rows)
-
-
-def _subject_key(row_key: str, scope: str) -> str:
-    return row_key.removesuffix(f"/{scope}") if scope else row_key
-
-
-def _is_in_force(expires_at: int | None, now: int) -> bool:
-    return expires_at is None or expires_at > now
-
-
-def _outranks(new: Reason, current: Reason) -> bool:
-    return stronger(current, new) is not current
-
-
-def _later(one: int | None, other: int | None) -> int | None:
-    """Of two ends the later; None is never."""
-    return None if one is None or other is None else max(one, other)
-
-
-def _breadth(row: Row) -> tuple[bool, bool]:
-    return is_of_domain(row[_KEY]), row[_SCOPE] == ""
-
-
-def _suppression(row: Row) -> Suppression:
-    address, reason, since, source, detail, scope, note, actor, created_at, expires_at, event_id, key = row
-    return Suppression(
-        address=address,
-        reason=Reason(reason),
-        since=from_micros(since),
-        source=source,
-        detail=detail,
-        scope=scope,
-        note=note,
-        actor=actor,
-        created_at=None if created_at is None else from_micros(created_at),
-        expires_at=None if expires_at is None else from_micros(expires_at),
-        event_id=event_id,
-        key=key,
-    )
-
-
-def _ended(row: Row) -> Ended:
-    *entry, ended_at, ended_by, ended_why = row
-    return Ended(_suppression(tuple(entry)), from_micros(ended_at), ended_by, ended_why)
 
 
 def _told(reason: Reason, scope: str, expires_at: datetime | None) -> str:

@@ -12,7 +12,7 @@ from gateway.lifecycle import BEFORE_SES, Status
 from gateway.store.db import Database
 from gateway.store.mentions import LIKE, Mentions
 from gateway.store.sql import Sql, marks
-from gateway.store.suppressions import Suppression, entries_of
+from gateway.store.suppression_rows import Suppression, entries_of
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]

@@ -15,7 +15,7 @@ from gateway.store.histories import Histories
 from gateway.store.operations import Action, Operations, Order, Selection
 from gateway.store.queue import Queue
 from gateway.store.sending import Lease
-from gateway.store.suppressions import end_scope, last_lifted
+from gateway.store.suppression_rows import end_scope, last_lifted
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.gateway.store.test_notifications import apply, bounce, stored

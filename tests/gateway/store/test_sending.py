@@ -9,7 +9,7 @@ import pytest
 from gateway.addresses import parse_mailbox
 from gateway.store.control import CIRCUIT, PAUSE, Lease, LeaseLostError
 from gateway.store.sending import Due, take_turns
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.gateway.store.test_notifications import apply, complaint

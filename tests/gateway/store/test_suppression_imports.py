@@ -9,7 +9,7 @@ import pytest
 from gateway.store.errors import StoreError
 from gateway.store.sorting import SortedEntries
 from gateway.store.suppression_imports import Progress
-from gateway.store.suppressions import suppress
+from gateway.store.suppression_rows import suppress
 from gateway.store.times import now_micros, to_micros
 from gateway.subjects import entry_key, parse_subject
 from gateway.suppression_files import Entry, Row

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.addresses import parse_mailbox
-from gateway.store import suppressions
+from gateway.store import suppression_rows
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.suppressions import UnknownScopeError
 from gateway.store.times import from_micros
@@ -221,12 +221,14 @@ def test_lifting_needs_a_reason(stores, why):
 def test_only_a_persons_lifting_counts_as_one(stores):
     def last_lifted():
         with stores.db.read() as sql:
-            return suppressions.last_lifted(sql, "bob@example.com")
+            return suppression_rows.last_lifted(sql, "bob@example.com")
 
     put(stores, "bob@example.com", Reason.SOFT_BOUNCE)
     put(stores, "bob@example.com", Reason.BOUNCE)
     assert last_lifted() is None
-    stores.db.write(lambda sql: suppressions.lift(sql, "bob@example.com", at=5, by=suppressions.SES, why="delivered"))
+    stores.db.write(
+        lambda sql: suppression_rows.lift(sql, "bob@example.com", at=5, by=suppression_rows.SES, why="delivered")
+    )
     assert last_lifted() is None
     put(stores, "bob@example.com")
     stores.suppressions.remove(parse_subject("bob@example.com"), why="works again", actor="alice")
@@ -293,7 +295,7 @@ def test_a_suppression_that_is_lifted_while_another_is_made_is_made_anew(stores)
             return changed
 
         sql.run = lifted_meanwhile
-        return suppressions.suppress(
+        return suppression_rows.suppress(
             sql, "bob@example.com", "bob@example.com", Reason.BOUNCE, source="", detail="", at=7
         )
 
