@@ -1,4 +1,4 @@
-"""Every other AWS service (IAM, STS, SQS …), answered by moto inside the same process."""
+"""Every other AWS service (IAM, STS …), answered by moto inside the same process."""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.waiting import until
 
 JANE = "jane@example.com"
+PAPER = Path(__file__).parents[3] / "docs" / "by-hand.md"
 
 
 def fates(sandbox: Sandbox, method: str, given: object = None) -> tuple[int, Any]:
@@ -112,6 +116,19 @@ def test_an_odd_fate_is_400_with_what_is_allowed(sandbox: Sandbox, given: object
     status, body = fates(sandbox, "PUT", given)
     assert status == 400
     assert says in body["error"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the examples call curl")
+def test_the_examples_of_the_paper_work(sandbox: Sandbox):
+    section = PAPER.read_text().partition("## Fates\n")[2].partition("\n## ")[0]
+    examples = "".join(line.removeprefix("    ") for line in section.splitlines(keepends=True) if line[:4] == "    ")
+    assert examples.count("curl ") == 3
+    script = examples.replace("http://127.0.0.1:4566", sandbox.endpoint).replace("curl ", "curl --fail ")
+    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+
+    put, shown = (json.loads(line) for line in done.stdout.splitlines())
+    assert set(put) == set(shown) == {JANE, "*@old.example"}
+    assert fates(sandbox, "GET") == (200, {})
 
 
 def test_fates_outlive_a_kill():
