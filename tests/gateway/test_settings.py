@@ -343,3 +343,17 @@ def test_topics():
 def test_the_database_is_sqlite_in_the_data_directory_unless_another_is_named(tmp_path):
     assert Settings(data_dir=tmp_path).database == f"sqlite:///{tmp_path / 'sesgate.db'}"
     assert Settings(data_dir=tmp_path, database_url="sqlite:////x/y.db").database == "sqlite:////x/y.db"
+
+
+@pytest.mark.parametrize(("text", "value"), [("never", None), (" Never ", None), ("36h", timedelta(hours=36))])
+def test_what_may_last_for_ever_is_a_duration_or_never(text, value):
+    assert read_settings({"SESGATE_SUPPRESS_SOFT_BOUNCE": text}).suppress_soft_bounce == value
+
+
+@pytest.mark.parametrize("text", ["always", "0s", "99999d"])
+def test_what_is_neither_is_refused_in_one_sentence(text):
+    assert one_sentence({"SESGATE_SUPPRESS_BOUNCE": text}).startswith("SESGATE_SUPPRESS_BOUNCE: ")
+
+
+def test_no_soft_bounce_at_all_is_no_limit():
+    assert one_sentence({"SESGATE_SOFT_BOUNCES": "0"})

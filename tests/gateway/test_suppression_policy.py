@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from gateway.feedback import BounceType, EventKind, Feedback
-from gateway.suppression_policy import Reason, Ruling, rule, rule_of, stronger
+from gateway.settings import read_settings
+from gateway.suppression_policy import (
+    Policy,
+    Reason,
+    Ruling,
+    Sighting,
+    find_listed,
+    find_struck,
+    rule,
+    rule_of,
+    stronger,
+)
 
 
 def feedback(kind: EventKind, **fields) -> Feedback:
@@ -116,3 +127,61 @@ def test_the_order_of_reasons_does_not_matter_in_the_end():
             reason = stronger(reason, new)
         outcomes.add(reason)
     assert outcomes == {Reason.COMPLAINT}
+
+
+# How many, how soon, how long
+
+BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
+DAY = timedelta(days=1)
+POLICY = Policy(soft_bounces=3, window=2 * DAY, lasting={Reason.SOFT_BOUNCE: 4 * DAY, Reason.GLOBAL_LIST: None})
+
+
+def sightings(*days, mail=None):
+    """One a day given, each of a mail of its own unless there is but one."""
+    return [Sighting(number, mail or f"m-{number}", BEGIN + day * DAY) for number, day in enumerate(days)]
+
+
+@pytest.mark.parametrize(
+    ("days", "began", "ends"),
+    [
+        ((), None, None),
+        ((0, 1), None, None),
+        ((0, 1, 1.9), 1.9, 5.9),
+        ((0, 1, 2), None, None),  # the first is no longer in the window
+        ((0, 1, 2, 2.5), 2.5, 6.5),
+        ((0, 0.5, 1, 1.5), 1, 5.5),  # one more prolongs
+        ((0, 0.5, 1, 10, 10.5, 11), 11, 15),  # what was over begins anew
+        ((0, 0.5, 1, 3, 3.5, 4.5), 1, 8.5),  # not yet over
+    ],
+)
+def test_strikes_within_the_window_suppress_from_the_one_that_reaches_the_limit(days, began, ends):
+    for order in ([*sightings(*days)], [*reversed(sightings(*days))]):
+        found = find_struck(order, POLICY)
+        assert (found and found.began.occurred_at) == (None if began is None else BEGIN + began * DAY)
+        assert (found and found.expires_at) == (None if ends is None else BEGIN + ends * DAY)
+
+
+def test_one_mail_is_one_strike():
+    assert find_struck(sightings(0, 0.1, 0.2, 0.3, mail="one"), POLICY) is None
+
+
+def test_the_global_list_suppresses_at_its_first_word():
+    found = find_listed(sightings(5, 3), POLICY)
+    assert (found.reason, found.began.occurred_at) == (Reason.GLOBAL_LIST, BEGIN + 3 * DAY)
+    assert found.expires_at is None
+    assert find_listed([], POLICY) is None
+
+
+def test_the_policy_is_what_the_settings_say():
+    chosen = {"SESGATE_SOFT_BOUNCES": "2", "SESGATE_SUPPRESS_BOUNCE": "30d", "SESGATE_SUPPRESS_GLOBAL_LIST": "Never"}
+    policy = Policy.from_settings(read_settings(chosen))
+    assert (policy.soft_bounces, policy.window) == (2, 7 * DAY)
+    lasting = {reason: policy.expires(reason, BEGIN) for reason in Reason}
+    assert lasting == {
+        Reason.SOFT_BOUNCE: BEGIN + 14 * DAY,
+        Reason.GLOBAL_LIST: None,
+        Reason.BOUNCE: BEGIN + 30 * DAY,
+        Reason.MANUAL: None,
+        Reason.UNSUBSCRIBE: None,
+        Reason.COMPLAINT: None,
+    }

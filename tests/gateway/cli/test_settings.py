@@ -129,3 +129,8 @@ def test_a_long_odd_duration_keeps_all_its_digits():
 
 def test_the_default_needs_no_variable():
     assert {one.source for one in describe(Settings(), sources({}), ())} == {"default"}
+
+
+def test_what_lasts_for_ever_is_shown_as_it_is_set():
+    shown = {one.name: one.value for one in describe(Settings(), {}, ())}
+    assert (shown["SESGATE_SUPPRESS_BOUNCE"], shown["SESGATE_SUPPRESS_SOFT_BOUNCE"]) == ("never", "14d")
