@@ -5,6 +5,7 @@ Docker calls it in the container, where there is neither curl nor another client
     probe.py smtp PORT          the front greets
     probe.py http PORT PATH     a GET is answered with 200
     probe.py worker             the Celery worker of this container answers through the broker
+    probe.py feedback-queue     the SQS consumer says that it reads
 
 Ends with 0 when it does, with 1 and the reason in one line when it does not, and with 2 on bad usage.
 """
@@ -16,11 +17,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 _HOST = "127.0.0.1"
 _TIMEOUT = 4.0
 _WORKER_TIMEOUT = 8.0
-_USAGE = "usage: probe.py smtp PORT | http PORT PATH | worker"
+_USAGE = "usage: probe.py smtp PORT | http PORT PATH | worker | feedback-queue"
 
 
 class NotHealthyError(Exception):
@@ -59,10 +61,24 @@ def probe_worker() -> None:
         raise NotHealthyError(f"{node} did not answer within {_WORKER_TIMEOUT:.0f} s.")
 
 
+def probe_feedback_queue() -> None:
+    """What the consumer says of itself stands in the database."""
+    from gateway.settings import read_settings  # noqa: PLC0415  the other probes must not wait for it
+    from gateway.store.control import FEEDBACK_QUEUE, Control  # noqa: PLC0415
+    from gateway.store.opening import open_database  # noqa: PLC0415
+
+    settings = read_settings(os.environ)
+    with closing(open_database(settings.database, _TIMEOUT)) as database:
+        fact = Control(database).get(FEEDBACK_QUEUE) or {"reason": "it has not begun"}
+    if not fact.get("reading"):
+        raise NotHealthyError(f"The queue is not read: {fact['reason']}")
+
+
 _PROBES: dict[str, tuple[Callable[..., None], int]] = {
     "smtp": (probe_smtp, 1),
     "http": (probe_http, 2),
     "worker": (probe_worker, 0),
+    "feedback-queue": (probe_feedback_queue, 0),
 }
 
 

@@ -58,6 +58,8 @@ def _walk(group: click.Group, program: str, arguments: list[str], obj: object) -
     while isinstance(command, click.Group):
         options, rest, _ = command.make_parser(context).parse_args(args=arguments)
         _check_app(options)
+        if not rest and command.invoke_without_command:
+            return
         if not rest:
             raise click.UsageError("it lacks a command.")
         _, found, arguments = command.resolve_command(context, rest)

@@ -26,7 +26,7 @@ _KNOWN = {
     "POSTGRES_PASSWORD_FILE",
     "POSTGRES_INITDB_ARGS",
 }
-_DRAINING = {"smtp", "webhook", "admin", "worker"}
+_DRAINING = {"smtp", "webhook", "feedback-queue", "admin", "worker"}
 _SLACK = timedelta(seconds=5)
 _DOCKERS_GRACE = "10s"
 

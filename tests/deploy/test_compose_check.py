@@ -58,6 +58,8 @@ def test_a_finding_is_printed_under_its_check_and_fails(tree, capsys):
         ('["sesgate", "smtp"]', '["sesgate", "stmp"]', "No such command 'stmp'"),
         ('["sesgate", "admin"]', '["sesgate", "admin", "--port=1"]', "No such option"),
         ('["sesgate", "webhook"]', '["sesgate"]', "it lacks a command"),
+        ('["sesgate", "feedback-queue"]', '["sesgate", "feedback-queue", "redriv"]', "No such command 'redriv'"),
+        ('"/opt/sesgate/probe.py", "feedback-queue"]', '"/opt/sesgate/probe.py", "queue"]', "is no probe that"),
         ('["sesgate", "webhook"]', '["gunicorn", "webhook.wsgi:app"]', "only sesgate and celery"),
         ("--pool=threads", "--pool=threds", "'threds' is not one of"),
         ("--loglevel=INFO", "--log-level=INFO", "No such option"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from deploy.compose.probe import main
 from tests.gateway.smtp.running import running_front
 from tests.support.sandbox import free_port
+from tests.support.stores import sqlite_stores
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "compose" / "probe.py"
 
@@ -54,6 +56,28 @@ def test_only_200_is_healthy(status, code):
 def test_where_nobody_listens_nothing_is_healthy(arguments, capsys):
     assert main([arguments[0], str(free_port()), *arguments[1:]]) == 1
     assert "refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("fact", "code", "words"),
+    [
+        (None, 1, "it has not begun"),
+        ({"reading": False, "reason": "There is no queue."}, 1, "The queue is not read: There is no queue."),
+        ({"reading": True, "reason": ""}, 0, ""),
+    ],
+)
+def test_the_reader_of_the_queue_is_healthy_when_it_says_that_it_reads(
+    monkeypatch, tmp_path, capsys, fact, code, words
+):
+    for name in [name for name in os.environ if name.startswith("SESGATE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SESGATE_DATA_DIR", str(tmp_path))
+    stores = sqlite_stores(tmp_path)
+    if fact is not None:
+        stores.control.put("feedback-queue", fact)
+    stores.close()
+    assert main(["feedback-queue"]) == code
+    assert words in capsys.readouterr().out
 
 
 def test_a_worker_without_a_broker_is_not_healthy(monkeypatch, capsys):

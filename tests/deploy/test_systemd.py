@@ -94,7 +94,9 @@ def test_every_program_is_there_and_takes_what_it_is_given(service, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["sesgate-smtp", "sesgate-webhook", "sesgate-admin", "sesgate-worker@"])
+@pytest.mark.parametrize(
+    "name", ["sesgate-smtp", "sesgate-webhook", "sesgate-feedback-queue", "sesgate-admin", "sesgate-worker@"]
+)
 def test_a_drain_is_not_cut_short(name):
     patience = parse_duration(directives(FILES / f"{name}.service")["TimeoutStopSec"])
     assert patience > Settings().drain_timeout
