@@ -38,6 +38,7 @@ from gateway.suppression_policy import Policy, Reason
 _MOST_TOLD = 20
 _AT_ONCE = 1000
 _NOTHING = "nothing was imported"
+_NOTHING_DONE = Progress(rows=0, carried=0, added=0, changed=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def import_(
         with _opened(file) as (stream, size), _nothing_imported(), bar("Reading", size) as advance:
             read = _read(read_rows(stream, defaults), now, in_order, strange, _by_place(stream, size, advance))
         _judge(read, skip_bad=skip_bad)
-        done = Progress(0, 0, 0, 0) if dry_run else _import(stores, in_order, _name(file))
+        done = _NOTHING_DONE if dry_run or not in_order.added else _import(stores, in_order, _name(file))
     repeated = 0 if dry_run else read.rows - read.bad - read.expired - done.rows
     _show(
         Summary(

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
+from tests.support.mail import rows
 from tests.support.stores import sqlite_stores
 
 SOON = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=30)
@@ -106,6 +107,12 @@ def test_a_dry_run_reads_and_changes_nothing(sesgate, stores, file):
     assert stores.suppressions.list() == []
 
 
+def test_an_empty_list_leaves_no_trail(sesgate, stores, file):
+    done = sesgate("suppressions", "import", file("address,reason\n"))
+    assert (done.exit_code, done.stdout) == (0, "0 rows read: 0 new, 0 changed, 0 were there already.\n")
+    assert rows(stores, "SELECT 1 FROM audit UNION ALL SELECT 1 FROM suppression_imports") == []
+
+
 def test_what_is_repeated_or_over_is_told(sesgate, stores, file):
     name = file("address,expires\na@example.com,\nA@example.com,\nb@example.com,2020-01-01\n")
     done = sesgate("suppressions", "import", name)
@@ -186,8 +193,8 @@ def test_what_is_exported_is_the_same_in_another_database(sesgate, stores, tmp_p
 
 def test_an_export_is_one_reason_only_and_in_pages(sesgate, stores, file, monkeypatch):
     monkeypatch.setattr("gateway.cli.suppressions_export._AT_ONCE", 7)
-    rows = "".join(f"a{n:03}@example.com,{'bounce' if n % 3 else 'complaint'}\n" for n in range(100))
-    sesgate("suppressions", "import", file(rows))
+    listed = "".join(f"a{n:03}@example.com,{'bounce' if n % 3 else 'complaint'}\n" for n in range(100))
+    sesgate("suppressions", "import", file(listed))
     done = sesgate("suppressions", "export", "--format", "jsonl", "--reason", "complaint")
     assert [json.loads(line)["address"] for line in done.stdout.splitlines()] == [
         f"a{n:03}@example.com" for n in range(0, 100, 3)
