@@ -135,7 +135,7 @@ def _is_foreign(resource: Resource, found: Found, tag: tuple[str, str]) -> bool:
 
 def _differences(resource: Resource, found: Found) -> Iterable[Difference]:
     if resource.kind is Kind.SUBSCRIPTION and not found.arn:  # before its confirmation SNS tells nothing else of it
-        yield Difference("Confirmed", False, True)  # noqa: FBT003  the values themselves
+        yield Difference("Confirmed", old=False, new=True)
         return
     for name, value in resource.attributes.items():
         old = found.attributes.get(name)
