@@ -21,7 +21,7 @@ from gateway.settings import Settings
 from gateway.store.histories import Histories, History
 from gateway.store.queue import Queue, Stops
 from gateway.store.stores import Stores
-from gateway.store.suppressions import Ended, Suppression
+from gateway.store.suppression_rows import Ended, Suppression
 from gateway.subjects import Subject, domain_key_of, parse_subject
 
 _NO_MAIL = History((), 0, (), ())

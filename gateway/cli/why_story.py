@@ -14,7 +14,7 @@ from gateway.store.ambiguity import IN_DOUBT
 from gateway.store.histories import Act, EventSeen, History, MailTo
 from gateway.store.messages import AttemptRecord
 from gateway.store.sending import ACCEPTED, AMBIGUOUS, NOT_ACCEPTED, REFUSED, UNKNOWN
-from gateway.store.suppressions import SES, Ended, Suppression
+from gateway.store.suppression_rows import SES, Ended, Suppression
 from gateway.suppression_policy import rule_of
 
 # Of a mail that was tried over and over, the first and the last attempts are told.

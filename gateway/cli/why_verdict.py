@@ -10,7 +10,7 @@ from gateway.cli.output import spoken_time
 from gateway.cli.queue_screen import spoken_pause
 from gateway.cli.suppressions_screen import spoken_removal
 from gateway.store.queue import Stops
-from gateway.store.suppressions import Suppression
+from gateway.store.suppression_rows import Suppression
 from gateway.suppression_policy import Reason
 
 SUPPRESSED_FOR: Mapping[Reason, str] = {
