@@ -46,16 +46,29 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.client = self.sandbox.client("sqs")
-        name = uuid.uuid4().hex
-        self.dead_url = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        self.url = self.client.create_queue(QueueName=name, Attributes=self._redrive_policy())["QueueUrl"]
+        self.name = uuid.uuid4().hex
+        self.dead_url = self.client.create_queue(QueueName=f"{self.name}-dead")["QueueUrl"]
+        self.url = self.client.create_queue(QueueName=self.name, Attributes=self._redrive_policy())["QueueUrl"]
 
     def _redrive_policy(self) -> dict[str, str]:
         if not self.receives:
             return {}
-        arn = self.client.get_queue_attributes(QueueUrl=self.dead_url, AttributeNames=["QueueArn"])
-        target = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": self.receives}
-        return {"RedrivePolicy": json.dumps(target)}
+        return {
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": self.arn(dead=True), "maxReceiveCount": self.receives})
+        }
+
+    def arn(self, *, dead: bool = False) -> str:
+        url = self.dead_url if dead else self.url
+        found = self.client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(found["Attributes"]["QueueArn"])
+
+    def let_in(self, topic: str, *, dead: bool = False) -> None:
+        """Allow SNS to put messages of the topic in."""
+        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        condition = {"ArnEquals": {"aws:SourceArn": topic}}
+        policy = {"Statement": [{**allow, "Resource": self.arn(dead=dead), "Condition": condition}]}
+        url = self.dead_url if dead else self.url
+        self.client.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
 
     @property
     def queue(self) -> Queue:
@@ -157,20 +170,22 @@ def fact(directory: Path) -> dict[str, Any]:
         stores.close()
 
 
-def prepare(directory: Path) -> None:
-    """A migrated data directory of a sandbox whose certificate is ours."""
+def prepare(directory: Path, certificate: bytes = SIMULATED_SIGNER.certificate_pem) -> None:
+    """A migrated data directory of a gateway that trusts this certificate of a simulated AWS."""
     sqlite_stores(directory).close()
     (directory / "sandbox").mkdir()
-    (directory / "sandbox" / "sns-signing-cert.pem").write_bytes(SIMULATED_SIGNER.certificate_pem)
+    (directory / "sandbox" / "sns-signing-cert.pem").write_bytes(certificate)
 
 
-def start(sandbox: Sandbox, directory: Path, url: str, *program: str) -> subprocess.Popen[bytes]:
+def start(
+    sandbox: Sandbox, directory: Path, url: str, *program: str, topics: str = SIMULATED
+) -> subprocess.Popen[bytes]:
     """The consumer, or another program in its environment."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SESGATE_")}
     simulated = {name: value for name, value in sandbox.environment().items() if name.startswith("AWS_")}
     ours = {
         "SESGATE_DATA_DIR": str(directory),
-        "SESGATE_SNS_TOPIC_ARNS": SIMULATED,
+        "SESGATE_SNS_TOPIC_ARNS": topics,
         "SESGATE_FEEDBACK_QUEUE_URL": url,
     }
     return subprocess.Popen(

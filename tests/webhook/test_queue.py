@@ -28,6 +28,7 @@ from tests.webhook.queues import (
     in_turn,
     make_inbox,
     message_id,
+    prepare,
     start,
     stored_ids,
     stored_in,
@@ -420,6 +421,23 @@ def test_one_that_is_killed_between_commit_and_delete_is_given_it_again_and_know
     assert process.returncode == 0, output.decode()
     assert b"known=True" in output
     assert stored_in(installation) == {message_id(body)}
+
+
+def test_what_the_simulated_sns_signs_comes_through_its_queue(sandbox, pair, tmp_path):
+    prepare(tmp_path, sandbox.certificate_file.read_bytes())
+    sns = sandbox.client("sns")
+    topic = sns.create_topic(Name=pair.name)["TopicArn"]
+    pair.let_in(topic)
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=pair.arn())
+    published = {sns.publish(TopicArn=topic, Message=json.dumps(EVENT))["MessageId"] for _ in range(3)}
+    with start(sandbox, tmp_path, pair.url, topics=topic) as process:
+        try:
+            until(lambda: stored_in(tmp_path) == published, every=0.3, what="three notifications")
+            until_empty(pair)
+        finally:
+            process.terminate()
+            output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output.decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

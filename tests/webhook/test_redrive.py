@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from gateway.store.errors import StoreError, StoreUnavailableError
 from tests.support.payloads import ses
 from tests.support.sns import sns_time
-from tests.webhook.queues import SIMULATED_SIGNER, make_inbox, message_id, start, stored_in
+from tests.support.waiting import until
+from tests.webhook.queues import SIMULATED_SIGNER, make_inbox, message_id, prepare, start, stored_in
 from tests.webhook.support import SIGNER, Store
 from webhook.inbox import Verdict
 from webhook.redrive import Redrive
@@ -16,6 +20,9 @@ from webhook.redrive import Redrive
 EVENT = ses.event("Bounce", bounce=ses.bounce())
 OLD = sns_time(datetime.now(UTC) - timedelta(hours=23))
 FORGED = json.dumps({**json.loads(SIGNER.notification(EVENT)), "Message": "{}"})
+
+_MODULE = ("-m", "webhook.redrive")
+_COMMAND = ("-m", "gateway.cli", "feedback-queue", "redrive")
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -90,8 +97,50 @@ def test_the_command_says_what_became_of_them_and_fails_when_something_was_left(
     assert (process.returncode, output.decode()) == (0, "0 stored, 0 known already, 0 left.\n")
 
 
-_MODULE = ("-m", "webhook.redrive")
-_COMMAND = ("-m", "gateway.cli", "feedback-queue", "redrive")
+class Refusing(BaseHTTPRequestHandler):
+    """A webhook that confirms its subscription and refuses everything else, as one with a wrong setting does."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body["Type"] == "SubscriptionConfirmation":
+            self.server.sns.confirm_subscription(TopicArn=body["TopicArn"], Token=body["Token"])
+        self.send_response(200 if body["Type"] == "SubscriptionConfirmation" else 403)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def refusing(sandbox) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        server.sns = sandbox.client("sns")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/sns"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_a_webhook_refused_is_taken_in_from_behind_its_subscription(sandbox, pair, tmp_path, refusing):
+    prepare(tmp_path, sandbox.certificate_file.read_bytes())
+    sns = sandbox.client("sns")
+    topic = sns.create_topic(Name=pair.name)["TopicArn"]
+    pair.let_in(topic, dead=True)
+    redrive = json.dumps({"deadLetterTargetArn": pair.arn(dead=True)})
+    sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=refusing, Attributes={"RedrivePolicy": redrive})
+    until(
+        lambda: sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"][0]["SubscriptionArn"].startswith(
+            "arn:"
+        ),
+        what="a confirmed subscription",
+    )
+    published = {sns.publish(TopicArn=topic, Message=json.dumps(EVENT))["MessageId"] for _ in range(2)}
+    until(lambda: pair.held(dead=True) == len(published), what="dead letters")
+    with start(sandbox, tmp_path, "", *_COMMAND, pair.dead_url, topics=topic) as process:
+        output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output.decode().splitlines()[-1]) == (0, "2 stored, 0 known already, 0 left.")
+    assert stored_in(tmp_path) == published
 
 
 @pytest.mark.parametrize(
