@@ -164,30 +164,26 @@ def _elsewhere(event: EventSeen) -> str:
 
 
 def _said(event: EventSeen) -> str:
-    said = _bounce(event) if event.kind is EventKind.BOUNCE else _complaint(event)
+    said = _EVENTS[event.kind] if event.kind in _EVENTS else _failure(event)
     types = "/".join(filter(None, (event.bounce_type, event.sub_type, event.complaint_type)))
     kind = " ".join(filter(None, (event.kind.value, types)))
     return f"{said} [{kind}]{f': {event.diagnostic}' if event.diagnostic else ''}"
 
 
-def _complaint(event: EventSeen) -> str:
-    if event.kind is not EventKind.COMPLAINT:
-        return _EVENTS[event.kind]
-    kind = (event.complaint_type or "").casefold()
-    return _COMPLAINTS.get(kind, "the recipient called it spam")
-
-
-def _bounce(event: EventSeen) -> str:
-    special = _BOUNCES.get(event.sub_type or "")
+def _failure(event: EventSeen) -> str:
+    """What a bounce or a complaint says. SES echoes its lists as both."""
+    special = _SUB_TYPES.get(event.sub_type or "")
     if special is not None:
         return special
+    if event.kind is EventKind.COMPLAINT:
+        return _COMPLAINTS.get((event.complaint_type or "").casefold(), "the recipient called it spam")
     if event.bounce_type is BounceType.PERMANENT:
         return "it bounced for good, and the address is not mailed any more"
     counted = rule_of(event.kind, event.bounce_type, event.sub_type, event.complaint_type).strike
     return "it bounced for a passing reason" + (", which counts a little against the address" if counted else "")
 
 
-_BOUNCES: Mapping[str, str] = {
+_SUB_TYPES: Mapping[str, str] = {
     "NoEmail": "it bounced for good, for there is no such mailbox",
     "Suppressed": "SES did not try, for the address is on its list of those that bounced lately for any customer",
     "OnAccountSuppressionList": "SES did not try, for the address is on the suppression list of the AWS account",

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.support.installation import Installation, mail
+from tests.support.installation import SESGATE, Installation, mail
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -63,6 +63,32 @@ def test_why_tells_the_story_of_an_address_and_what_to_do(installation: Installa
     places = [told.find(part) for part in parts]
     assert -1 not in places, told
     assert places == sorted(places), told
+
+
+def test_silence_of_ses_is_told_while_it_lasts(installation: Installation) -> None:
+    installation.set_faults(event_delay_ms=600_000)
+    installation.send(mail("Silence"), "success+silence@simulator.amazonses.com")
+    try:
+        told = until(lambda: concerns_about_reports(installation), what="silence is told")
+        assert all("SES took mail" in one for one in told)
+    finally:
+        installation.set_faults()
+    installation.send(mail("Reported on"), "success+reported@simulator.amazonses.com")
+    until(lambda: not concerns_about_reports(installation), what="a report ends the silence")
+
+
+def concerns_about_reports(installation: Installation) -> list[str]:
+    """With the patience of a test."""
+    patience = ("env", "SESGATE_FEEDBACK_SILENCE=1s")
+    done = subprocess.run(
+        [*patience, *SESGATE, "queue", "status", "--json"],
+        env=installation.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [one for one in json.loads(done.stdout)["concerns"] if "report" in one]
 
 
 def shown_suppression(installation: Installation, address: str) -> str:

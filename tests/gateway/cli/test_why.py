@@ -96,6 +96,30 @@ def test_every_address_of_the_simulator_has_its_story(sesgate, stores, name):
     assert [part for part in judged if part.format(address) not in said] == []
 
 
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_report_has_words(sesgate, stores, kind):
+    claim = sent(stores, "a@example.com")
+    apply(stores, feedback(kind, claim.attempt_id, address="a@example.com"))
+    lines = story(sesgate("why", "a@example.com"))
+    assert any(
+        line.startswith(f"SES reports on message {claim.ulid}: ") and f"[{kind.value}]" in line for line in lines
+    )
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_of_a_suppression_has_words(sesgate, stores, reason):
+    suppress(stores, "a@example.com", reason)
+    assert f"[{reason.value}]" in verdict(sesgate("why", "a@example.com"))[0]
+
+
+def test_an_echo_of_the_accounts_list_is_no_complaint_of_the_reader(sesgate, stores):
+    apply(stores, complaint(sub_type="OnAccountSuppressionList"))
+    assert (
+        "SES did not try, for the address is on the suppression list of the AWS account"
+        in story(sesgate("why", "a@example.com"))[0]
+    )
+
+
 def test_an_address_of_which_nothing_is_known_is_told_so(sesgate, stores):
     result = sesgate("why", "new@example.com")
     assert result.stdout.startswith("Nothing is known of new@example.com: no mail to it was accepted, ")
