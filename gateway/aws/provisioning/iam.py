@@ -49,12 +49,17 @@ def gateway_policy(subject: Subject) -> Json:
 
 
 def policies(subject: Subject) -> dict[str, Json]:
-    """One document for each role: `gateway` is sender, webhook and queue together; `operator` is for provision."""
+    """One document for each role.
+
+    `gateway` is sender, webhook and queue together; `suppressions` is for whoever syncs SES's own list, `operator` for
+    whoever runs provision.
+    """
     return {
         "gateway": gateway_policy(subject),
         "sender": _document(_sender(subject)),
         "webhook": _document(_webhook(subject)),
         "queue": _document(_queue(subject)),
+        "suppressions": _document([_allow("SyncSuppressions", _prefixed("ses", _LIST_ACTIONS), "*")]),
         "operator": _document(_operator(subject)),
     }
 
@@ -80,7 +85,7 @@ def _webhook(subject: Subject) -> list[Json]:
 
 def _queue(subject: Subject) -> list[Json]:
     """The dead-letter queue too: what lies in it is taken in by the same program."""
-    actions = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage")
+    actions = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
     return [_allow("TakeFeedback", [f"sqs:{action}" for action in actions], subject.queues)]
 
 
@@ -116,10 +121,15 @@ _SET_ACTIONS: Final = (
     "TagResource",
     "UpdateConfigurationSetEventDestination",
 )
+_LIST_ACTIONS: Final = (
+    "DeleteSuppressedDestination",
+    "GetSuppressedDestination",
+    "ListSuppressedDestinations",
+    "PutSuppressedDestination",
+)
 _IDENTITY_ACTIONS: Final = (
     "GetIdentityNotificationAttributes",
     "ListEmailIdentities",
-    "ListIdentities",
     "SetIdentityFeedbackForwardingEnabled",
     "SetIdentityHeadersInNotificationsEnabled",
     "SetIdentityNotificationTopic",
@@ -127,14 +137,13 @@ _IDENTITY_ACTIONS: Final = (
 
 
 def _operator(subject: Subject) -> list[Json]:
-    """For whoever runs provision, with --destroy too, in either mode. The v1 calls know no resources."""
+    """For whoever runs provision, with --destroy too, in either mode. IAM knows no resource for those with a star."""
     names, place = subject.names, subject.place
     topics = [place.arn("sns", name) for name in names.topics]
     queues = [place.arn("sqs", name) for name in (names.queue, names.dead_queue)]
     return [
         _allow("Topics", _prefixed("sns", _TOPIC_ACTIONS), topics),
-        # A subscription's ARN is its topic's with an id behind it.
-        _allow("Subscriptions", _prefixed("sns", _SUBSCRIPTION_ACTIONS), [f"{arn}:*" for arn in topics] + topics),
+        _allow("Subscriptions", _prefixed("sns", _SUBSCRIPTION_ACTIONS), "*"),
         _allow("Queues", _prefixed("sqs", _QUEUE_ACTIONS), queues),
         _allow(
             "ConfigurationSet",

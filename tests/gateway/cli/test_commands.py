@@ -25,6 +25,7 @@ _COMMANDS = [
     ["sandbox", "run"],
     ["sandbox", "env"],
     ["migrate"],
+    ["provision"],
     ["credentials"],
     *(["credentials", name] for name in ("list", "show", "add", "change", "rotate", "disable", "enable", "remove")),
     ["suppressions"],
