@@ -9,7 +9,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
+
+_CACHED: Final = 256
+"""Policies are asked at each delivery, and there are few."""
 
 _NEGATION: Final = "not"
 _LIKE: Final = ("like", "arnequals")
@@ -41,6 +45,7 @@ class Request:
         }
 
 
+@lru_cache(maxsize=_CACHED)
 def admits(policy: str | None, request: Request) -> bool:
     """Whether some statement allows it and none denies it. No policy allows nothing: a service is never the owner."""
     statements = _listed(json.loads(policy or "{}").get("Statement", []))

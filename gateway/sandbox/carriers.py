@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -67,7 +68,10 @@ class QueueCarrier:
             return Answer(HTTPStatus.NOT_FOUND, "AWS.SimpleQueueService.NonExistentQueue")
         if not self._admits(queue, queue_arn, topic_arn):
             return Answer(HTTPStatus.FORBIDDEN, "AccessDenied")
-        self._messages.send(queue, draft)
+        try:
+            self._messages.send(queue, draft)
+        except sqlite3.Error as error:  # A full disk, say: tried again, for it may not last.
+            return Answer(None, type(error).__name__)
         return Answer(HTTPStatus.OK)
 
     def _is_here(self, queue_arn: str) -> bool:

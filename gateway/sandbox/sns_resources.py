@@ -54,11 +54,12 @@ class Topics:
         return found
 
     def retry_policy(self, subscription: Subscription) -> RetryPolicy:
-        """The subscription's own, else the patience of the wired one, else the topic's."""
+        """The subscription's own, else the patience of the wired one and of queues, else the topic's."""
         given = subscription.attributes.get("DeliveryPolicy")
         if given:
             return retry_policy.parse(given)
-        return retry_policy.WIRED if subscription.holds else self.get(subscription.topic_arn).retry_policy
+        patient = subscription.holds or subscription.protocol == "sqs"
+        return retry_policy.WIRED if patient else self.get(subscription.topic_arn).retry_policy
 
     def exists(self, arn: str) -> bool:
         return self._database.one("SELECT 1 FROM topics WHERE arn = ?", arn) is not None
@@ -106,7 +107,7 @@ class Subscription:
     def dead_letter_target(self) -> str | None:
         """The queue for what the endpoint does not take, by the RedrivePolicy."""
         given = self.attributes.get("RedrivePolicy")
-        return str(json.loads(given)["deadLetterTargetArn"]) if given else None
+        return str(json.loads(given).get("deadLetterTargetArn")) if given else None
 
 
 class Subscriptions:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from gateway.sandbox import names, queue_policy
+from gateway.sandbox.carriers import QueueCarrier
+from gateway.sandbox.config import SandboxConfig
+from gateway.sandbox.sqs_messages import Draft
+from gateway.sandbox.state import open_state
 from tests.gateway.sandbox.receiver import Receiver, verify
 from tests.support.sandbox import Sandbox
 from tests.support.waiting import until
@@ -289,3 +294,17 @@ def test_the_feedback_queue_is_fed_only_while_the_gateway_reads_it():
         sandbox.feedback_queue_url = None
         sandbox.restart()
         assert sandbox.client("sns").list_subscriptions()["Subscriptions"] == []
+
+
+def test_a_queue_that_cannot_be_written_to_now_is_tried_again(tmp_path: Path):
+    state = open_state(SandboxConfig("127.0.0.1", 4566, tmp_path / "sandbox", None))
+    resources, queue_arn = state.resources, state.config.queue_arn(names.FEEDBACK_QUEUE)
+    subscription = resources.subscriptions.create(names.TOPIC_ARN, "sqs", queue_arn, {})
+    resources.database.execute("ALTER TABLE queue_messages RENAME TO away")
+
+    answer = QueueCarrier(state.config, resources).carry(queue_arn, names.TOPIC_ARN, Draft("x"))
+    delay = resources.topics.retry_policy(subscription).delay(100)
+    state.close()
+
+    assert (answer.status, answer.error) == (None, "OperationalError")
+    assert delay is not None
