@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
 
+from gateway.cli.network import reachable
 from gateway.setting_values import HostPort, Listener
 from gateway.settings import Settings
 
@@ -55,18 +56,11 @@ class Answer:
 def choose_door(settings: Settings, login: Login | None) -> Door:
     """The listener that asks for least; one that wants AUTH only when there is a login, if there is a choice."""
     listener = min(settings.listeners, key=_demands) if login is None else max(settings.listeners, key=_demands)
-    return Door(_reachable(listener.address), listener.implicit_tls, settings.tls_cert_file, login)
+    return Door(reachable(listener.address), listener.implicit_tls, settings.tls_cert_file, login)
 
 
 def _demands(listener: Listener) -> tuple[bool, bool]:
     return listener.requires_auth, listener.implicit_tls
-
-
-def _reachable(address: HostPort) -> HostPort:
-    """Who listens everywhere is reached at home."""
-    if not address.is_wildcard:
-        return address
-    return HostPort("::1" if ":" in address.host else "127.0.0.1", address.port)
 
 
 def send(door: Door, sender: str, recipient: str, subject: str) -> Answer:
