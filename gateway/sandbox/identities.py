@@ -23,7 +23,8 @@ class Identity:
     """An address or a domain. The sandbox verifies both at once, for it has neither DNS nor a mailbox to ask.
 
     `topics` by type of notification; `with_headers`: the types that bring the mail's headers; `forwards`: bounces and
-    complaints come by mail.
+    complaints come by mail; `signs`: with DKIM, as only domains can here; `mail_from`: MailFromDomain and
+    BehaviorOnMxFailure.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Identity:
     topics: Mapping[str, str] = field(default_factory=dict)
     with_headers: frozenset[str] = frozenset()
     forwards: bool = True
+    signs: bool = True
+    mail_from: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_domain(self) -> bool:
@@ -86,6 +89,8 @@ class Identities:
             "topics": dict(identity.topics),
             "with_headers": sorted(identity.with_headers),
             "forwards": identity.forwards,
+            "signs": identity.signs,
+            "mail_from": dict(identity.mail_from),
         }
         self._database.execute(
             "REPLACE INTO identities (name, options) VALUES (?, ?)", identity.name, json.dumps(options)
@@ -127,4 +132,6 @@ def _identity(row: Any) -> Identity:
         options.get("topics", {}),
         frozenset(options.get("with_headers", ())),
         options.get("forwards", True),
+        options.get("signs", True),
+        options.get("mail_from", {}),
     )

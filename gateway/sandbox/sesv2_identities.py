@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from gateway.sandbox import checks
 from gateway.sandbox.config import SandboxConfig
@@ -12,6 +13,8 @@ from gateway.sandbox.resources import Resources
 from gateway.sandbox.sesv2 import Json, Route, body
 from gateway.sandbox.sesv2_pages import page
 from gateway.sandbox.sesv2_tags import listed, tags_of
+
+_USE_DEFAULT: Final = "USE_DEFAULT_VALUE"
 
 
 class IdentityApi:
@@ -34,6 +37,8 @@ class IdentityApi:
                 "PutEmailIdentityConfigurationSetAttributes", "PUT", f"{one}/configuration-set", self._put_default_set
             ),
             Route("PutEmailIdentityFeedbackAttributes", "PUT", f"{one}/feedback", self._put_feedback),
+            Route("PutEmailIdentityDkimAttributes", "PUT", f"{one}/dkim", self._put_dkim),
+            Route("PutEmailIdentityMailFromAttributes", "PUT", f"{one}/mail-from", self._put_mail_from),
         ]
 
     def _create(self) -> Json:
@@ -73,6 +78,21 @@ class IdentityApi:
         self._identities.put(self._require(name).with_forwarding(enabled=enabled))
         return {}
 
+    def _put_dkim(self, name: str) -> Json:
+        self._identities.put(replace(self._require(name), signs=bool(body().get("SigningEnabled", False))))
+        return {}
+
+    def _put_mail_from(self, name: str) -> Json:
+        """Without a domain mail is from amazonses.com again. The domain is below the identity's."""
+        identity, given = self._require(name), body()
+        domain = given.get("MailFromDomain") or ""
+        if domain and not domain.lower().endswith(f".{identity.name.rpartition('@')[2]}"):
+            raise bad_request(f"Provided MAIL-FROM domain <{domain}> is not subdomain of the domain of the identity.")
+        behaviour = given.get("BehaviorOnMxFailure") or _USE_DEFAULT
+        mail_from = {"MailFromDomain": domain, "BehaviorOnMxFailure": behaviour} if domain else {}
+        self._identities.put(replace(identity, mail_from=mail_from))
+        return {}
+
     def _existing_set(self, name: str | None) -> str | None:
         if name is not None and not self._sets.exists(name):
             raise configuration_set_missing(name)
@@ -102,6 +122,12 @@ def _status(identity: Identity) -> str:
     return "SUCCESS" if identity.verified else "PENDING"
 
 
+def _mail_from(identity: Identity) -> Json:
+    if not identity.mail_from:
+        return {"BehaviorOnMxFailure": _USE_DEFAULT}
+    return {**identity.mail_from, "MailFromDomainStatus": _status(identity)}
+
+
 def _shown(identity: Identity) -> Json:
     tokens = [f"sandbox{number}token" for number in range(1, 4)] if identity.is_domain else []
     shown: Json = {
@@ -109,12 +135,12 @@ def _shown(identity: Identity) -> Json:
         "FeedbackForwardingStatus": identity.forwards,
         "VerifiedForSendingStatus": identity.verified,
         "DkimAttributes": {
-            "SigningEnabled": identity.is_domain,
+            "SigningEnabled": identity.is_domain and identity.signs,
             "Status": _status(identity) if identity.is_domain else "NOT_STARTED",
             "Tokens": tokens,
             "SigningAttributesOrigin": "AWS_SES",
         },
-        "MailFromAttributes": {"BehaviorOnMxFailure": "USE_DEFAULT_VALUE"},
+        "MailFromAttributes": _mail_from(identity),
         "Policies": {},
         "VerificationStatus": _status(identity),
     }

@@ -113,3 +113,27 @@ def test_iam_sts_and_sqs_are_answered_by_moto_for_the_same_account(sandbox: Sand
     queue = sandbox.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     assert queue.endswith("/000000000000/q")
     assert sandbox.client("iam").list_users()["Users"] == []
+
+
+def test_dkim_and_the_mail_from_domain_of_an_identity_can_be_set(sandbox: Sandbox):
+    ses = sandbox.client("sesv2")
+    for name in ("example.com", "unverified.example"):
+        ses.create_email_identity(EmailIdentity=name)
+        ses.put_email_identity_mail_from_attributes(EmailIdentity=name, MailFromDomain=f"bounce.{name}")
+    ses.put_email_identity_dkim_attributes(EmailIdentity="example.com", SigningEnabled=False)
+
+    found = ses.get_email_identity(EmailIdentity="example.com")
+    assert found["DkimAttributes"]["SigningEnabled"] is False
+    assert found["MailFromAttributes"] == {
+        "MailFromDomain": "bounce.example.com",
+        "MailFromDomainStatus": "SUCCESS",
+        "BehaviorOnMxFailure": "USE_DEFAULT_VALUE",
+    }
+    waiting = ses.get_email_identity(EmailIdentity="unverified.example")
+    assert waiting["MailFromAttributes"]["MailFromDomainStatus"] == "PENDING"
+    with pytest.raises(ClientError) as caught:
+        ses.put_email_identity_mail_from_attributes(EmailIdentity="example.com", MailFromDomain="mail.example.org")
+    assert code(caught) == "BadRequestException"
+    ses.put_email_identity_mail_from_attributes(EmailIdentity="example.com")
+    cleared = ses.get_email_identity(EmailIdentity="example.com")["MailFromAttributes"]
+    assert cleared == {"BehaviorOnMxFailure": "USE_DEFAULT_VALUE"}

@@ -308,3 +308,14 @@ def test_a_queue_that_cannot_be_written_to_now_is_tried_again(tmp_path: Path):
 
     assert (answer.status, answer.error) == (None, "OperationalError")
     assert delay is not None
+
+
+def test_what_is_on_its_way_to_a_queue_outlives_a_kill():
+    with Sandbox(feedback_queue_url="http://127.0.0.1:1/000000000000/sesgate-feedback") as sandbox:
+        sandbox.set_faults(event_delay_ms=1000, shuffle=True)
+        sandbox.client("sns").publish(TopicArn=names.TOPIC_ARN, Message="kept")
+        sandbox.restart()
+        sqs = sandbox.client("sqs")
+        (message,) = received(sqs, sqs.get_queue_url(QueueName=names.FEEDBACK_QUEUE)["QueueUrl"])
+
+    assert json.loads(message["Body"])["Message"] == "kept"
