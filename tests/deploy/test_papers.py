@@ -33,6 +33,7 @@ PAPERS = [
         "upgrade",
         "credentials",
         "suppression",
+        "feedback",
     )
 ]
 EACH = pytest.mark.parametrize("paper", PAPERS, ids=lambda file: file.stem)
