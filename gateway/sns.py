@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway import strict_json
 from gateway.sns_certificates import CertificateUnavailableError
-from gateway.sns_topics import Topic, parse_topic
+from gateway.sns_topics import Topic, TopicsError, parse_topic
 
 MAX_AGE = timedelta(hours=24)  # SNS tries for an hour; what was redriven from a dead-letter queue is older
 MAX_AHEAD = timedelta(minutes=15)
@@ -48,7 +48,12 @@ _MAX_MESSAGE_ID = 100
 
 
 class SnsError(Exception):
-    """A body is not accepted; the text is one sentence for whoever sent it."""
+    """A body is not accepted; the text is one sentence for whoever sent it.
+
+    `topic` is the ARN that the body claims to come from; empty when it is no envelope, or names no topic at all.
+    """
+
+    topic: str = ""
 
 
 class MalformedError(SnsError):
@@ -127,6 +132,13 @@ class Verifier:
         MalformedError and ForgedError mean never, TryLaterError that the same body may be good later.
         """
         envelope = _load(body)
+        try:
+            return self._verify(envelope)
+        except SnsError as error:
+            error.topic = _claimed_topic(envelope)
+            raise
+
+    def _verify(self, envelope: dict[str, Any]) -> AnyMessage:
         topic = self._known_topic(envelope)
         _require_members(envelope)
         signature = _signature(envelope)
@@ -176,6 +188,14 @@ class Verifier:
                 if self._max_age is not None
                 else "The signing certificate was not valid at the time that the message gives for itself."
             )
+
+
+def _claimed_topic(envelope: Mapping[str, Any]) -> str:
+    """Only what looks like a topic: the claim of a stranger is shown to people."""
+    try:
+        return parse_topic(str(envelope.get("TopicArn"))).arn
+    except TopicsError:
+        return ""
 
 
 @lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -22,9 +23,11 @@ from gateway.sns_certificates import CertificateStore, PinnedCertificate
 from gateway.sns_topics import TopicsError
 from gateway.store.control import TOPICS
 from gateway.store.errors import StoreError
+from gateway.store.heard import Program, note_heard
 from gateway.store.schema import require_stamp, stamp_of_environment
 from gateway.store.stores import Stores, open_stores
 from webhook.confirm import confirm_subscription
+from webhook.heard import Heard
 from webhook.inbox import Inbox
 from webhook.topics import TrustedTopics
 
@@ -63,8 +66,8 @@ def load(compose: Callable[[Settings, Stores], T]) -> T:
     return made
 
 
-def make_inbox(settings: Settings, stores: Stores, *, max_age: timedelta | None) -> Inbox:
-    """Where envelopes of the trusted topics go.
+def make_inbox(settings: Settings, stores: Stores, program: Program, *, max_age: timedelta | None) -> Inbox:
+    """Where envelopes of the trusted topics go. What this program sees is noted under its name.
 
     StoreError when confirming a subscription would reach another AWS than the one the database is for.
     """
@@ -73,7 +76,9 @@ def make_inbox(settings: Settings, stores: Stores, *, max_age: timedelta | None)
     topics = TrustedTopics(settings.sns_topic_arns, lambda: stores.control.get(TOPICS), stamp)
     pinned = PinnedCertificate(settings.sandbox_directory / SIGNING_CERTIFICATE_FILE) if stamp == "sandbox" else None
     verifier = Verifier(topics, CertificateStore(), pinned_certificate=pinned, max_age=max_age)
-    return Inbox(verifier, stores.notifications, confirm_subscription, _hints(settings))
+    heard = Heard(partial(note_heard, stores.db, program))
+    atexit.register(heard.stop)
+    return Inbox(verifier, stores.notifications, confirm_subscription, _hints(settings), heard.note)
 
 
 def _hints(settings: Settings) -> Callable[[int], None]:

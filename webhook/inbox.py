@@ -22,6 +22,7 @@ from gateway.sns import (
 from gateway.store.errors import StoreError
 from gateway.store.notifications import NewNotification
 from webhook.confirm import Confirm, ConfirmError
+from webhook.heard import Seen
 
 RAW_DELIVERY = (
     "Raw message delivery leaves out the signature, so nothing of it can be trusted. Switch it off: "
@@ -67,24 +68,41 @@ class Outcome:
 class Inbox:
     """Takes envelopes that the webhook or the queue was given.
 
-    `hint` must not block; it gets the id of each new notification after its commit.
+    `hint` and `hear` must not block; `hint` gets the id of each new notification after its commit, `hear` what kind of
+    thing was seen (see `webhook.heard`), of which topic, and why it was not taken.
     """
 
     def __init__(
-        self, verifier: Verifier, notifications: NotificationStore, confirm: Confirm, hint: Callable[[int], None]
+        self,
+        verifier: Verifier,
+        notifications: NotificationStore,
+        confirm: Confirm,
+        hint: Callable[[int], None],
+        hear: Callable[[Seen, str, str], None] = lambda _seen, _topic, _reason: None,
     ) -> None:
         self._verifier = verifier
         self._notifications = notifications
         self._confirm = confirm
         self._hint = hint
+        self._hear = hear
+
+    def refuse_raw(self) -> Outcome:
+        """What becomes of a message that says of itself that it has no envelope."""
+        self._hear(Seen.REFUSED, "", RAW_DELIVERY)
+        return Outcome(Verdict.REFUSED, RAW_DELIVERY)
 
     def read(self, body: bytes) -> AnyMessage | Outcome:
         """The message in a body, once it is sure to be genuine; else LATER or REFUSED."""
         try:
             return self._verifier.verify(body)
         except (MalformedError, ForgedError) as error:
-            return Outcome(Verdict.REFUSED, RAW_DELIVERY if _is_raw(body) else str(error))
+            if _is_raw(body):
+                return self.refuse_raw()
+            if error.topic:  # what strangers send is mostly no envelope, and nothing to tell of
+                self._hear(Seen.REFUSED, error.topic, str(error))
+            return Outcome(Verdict.REFUSED, str(error))
         except TryLaterError as error:
+            self._hear(Seen.LATER, error.topic, str(error))
             return Outcome(Verdict.LATER, str(error))
 
     def read_and_take_all(self, bodies: Sequence[bytes]) -> list[Outcome]:
@@ -127,8 +145,10 @@ class Inbox:
         named = {"sns_message_id": message.message_id, "topic": message.topic.arn}
         if isinstance(stored, StoreError):
             log.warning("sns.not_stored", reason=str(stored), **named)
+            self._hear(Seen.LATER, message.topic.arn, str(stored))
             return Outcome(Verdict.NOT_STORED, "The database cannot take the notification.")
         log.info("sns.notification", notification_id=stored, known=stored is None, **named)
+        self._hear(Seen.NOTIFICATION, message.topic.arn, "")
         if stored is None:
             return Outcome(Verdict.KNOWN)
         self._offer_hint(stored)
@@ -143,13 +163,16 @@ class Inbox:
 
     def _take_confirmation(self, message: SubscriptionConfirmation | UnsubscribeConfirmation) -> Outcome:
         if isinstance(message, UnsubscribeConfirmation):
+            self._hear(Seen.UNSUBSCRIBED, message.topic.arn, "")
             return _note_unsubscription(message)
         try:
             self._confirm(message)
         except ConfirmError as error:
             log.warning("sns.not_confirmed", topic=message.topic.arn, reason=str(error))
+            self._hear(Seen.NOT_CONFIRMED, message.topic.arn, str(error))
             return Outcome(Verdict.LATER, "The subscription could not be confirmed now; the log has the reason.")
         log.info("sns.confirmed", topic=message.topic.arn)
+        self._hear(Seen.CONFIRMED, message.topic.arn, "")
         return Outcome(Verdict.CONFIRMED)
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from gateway.logs import get_logger
 from gateway.sns import AnyMessage
 from webhook.answers import answer, later, refused
-from webhook.inbox import RAW_DELIVERY, Inbox, Outcome, Verdict
+from webhook.inbox import Inbox, Outcome, Verdict
 
 MAX_BODY = 512 * 1024  # SNS carries 256 KiB, which JSON within JSON makes longer
 
@@ -29,7 +29,7 @@ class SnsEndpoint:
 
     def receive(self) -> Response:
         if request.headers.get("x-amz-sns-rawdelivery", "").casefold() == "true":
-            return _refuse(RAW_DELIVERY)
+            return _refuse(self._inbox.refuse_raw().reason)
         try:
             body = _read_body()
         except RequestEntityTooLarge:

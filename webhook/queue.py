@@ -247,7 +247,7 @@ def _compose(settings: Settings, stores: Stores) -> tuple[Consumer, float]:
     url = settings.feedback_queue_url
     if url is None:
         raise SettingsError("SESGATE_FEEDBACK_QUEUE_URL is not set; set it to the URL of the queue to read.")
-    inbox = make_inbox(settings, stores, max_age=None)
+    inbox = make_inbox(settings, stores, "queue", max_age=None)
     check_queue(url, stamp_of_environment(os.environ))
     consumer = Consumer(
         Queue(url, os.environ),

@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
 def _compose(url: QueueUrl, settings: Settings, stores: Stores) -> tuple[Redrive, Queue]:
     check_queue(url, stamp_of_environment(os.environ))
     queue = Queue(url, os.environ)
-    return Redrive(queue, make_inbox(settings, stores, max_age=None), _say), queue
+    return Redrive(queue, make_inbox(settings, stores, "queue", max_age=None), _say), queue
 
 
 def _walk(redrive: Redrive, queue: Queue) -> None:

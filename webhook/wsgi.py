@@ -29,5 +29,5 @@ def __getattr__(name: str) -> Flask:
 
 
 def _compose(settings: Settings, stores: Stores) -> Flask:
-    inbox = make_inbox(settings, stores, max_age=MAX_AGE)
+    inbox = make_inbox(settings, stores, "webhook", max_age=MAX_AGE)
     return create_app(inbox=inbox, ask_database=lambda: stores.control.get(TOPICS))

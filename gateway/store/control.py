@@ -21,6 +21,7 @@ FEEDBACK_QUEUE = "feedback-queue"  # whether the SQS consumer reads, since when,
 IDENTITIES = "identities"
 IDENTITY_REFUSED = "identity-refused"
 GUARD = "guard"
+HEARD = "heard"  # what the webhook and the queue's consumer saw last
 RETENTION = "retention"
 LEASE = "dispatcher"
 

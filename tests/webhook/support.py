@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,10 +52,11 @@ class Webhook:
     hinted: list[int] = field(default_factory=list)
     confirm_error: ConfirmError | None = None
     hint_error: Exception | None = None
+    hear: Callable[..., None] = lambda *_seen: None
 
     def __post_init__(self) -> None:
         verifier = Verifier(lambda: frozenset({TOPIC_ARN}), self._certificate)
-        inbox = Inbox(verifier, self.store, self._confirm, self._hint)
+        inbox = Inbox(verifier, self.store, self._confirm, self._hint, lambda *seen: self.hear(*seen))
         self.app = create_app(inbox=inbox, ask_database=self.store.ask)
 
     @property
