@@ -93,6 +93,10 @@ class Aws:
                 return
             token = {"NextToken": page["NextToken"]}
 
+    def endpoint(self, service: Service) -> str:
+        """Where its calls really go, whichever variable or profile says so."""
+        return str(self._client(service).meta.endpoint_url)
+
     def client(self, service: Service) -> Any:
         """The boto3 client itself, for what needs one (AwsCallError when it cannot be made)."""
         return self._client(service)

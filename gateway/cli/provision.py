@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from gateway.aws.provisioning.options import Options, OptionsError
 from gateway.aws.provisioning.terraform import terraform
 from gateway.aws.session import clients
 from gateway.cli import provision_destroy
+from gateway.cli.aws_stamp import require_one_aws
 from gateway.cli.context import load_settings, opened_stores
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
@@ -25,7 +27,7 @@ from gateway.cli.provision_run import How, Run, list_identities, sending
 from gateway.cli.provision_screen import show_place
 from gateway.setting_values import parse_duration
 from gateway.settings import Settings
-from gateway.store.schema import require_stamp, stamp_of_environment
+from gateway.store.schema import stamp_of_environment
 
 
 @click.command(
@@ -83,6 +85,8 @@ def command(
     """
     settings = load_settings()
     if destroy:
+        if output is not None:
+            raise UsageError("--destroy prints what it removes; leave --output out, or add --dry-run.")
         asked = provision_destroy.Asked(name, environment, webhook_url, dry_run=dry_run, yes=yes)
         with _spoken():
             provision_destroy.run(settings, asked)
@@ -123,12 +127,14 @@ def _dispatch(settings: Settings, options: Options, how: How) -> None:
         click.echo(terraform(options), nl=False)
         return
     aws = clients()
-    place, who = caller(aws)
     if how.output == "iam":
+        place, _ = caller(aws)
         show_json(policies(Subject(options, place, sending(list_identities(Reader(aws, place))))))
         return
     with opened_stores(settings) as stores:
-        stamp = stamp_of_environment(os.environ)
-        require_stamp(stores.db, stamp)
+        stamp = require_one_aws(aws, stores.db)
+        # The variables may say one thing and be ignored; what matters is where the subscription will really be made.
+        options = replace(options, may_be_plain=stamp == "sandbox")
+        place, who = caller(aws)
         show_place(place, who)
         Run(aws, place, settings, stores, stamp, options, how).run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 
@@ -14,12 +13,12 @@ from gateway.aws.provisioning.found import Reader, caller
 from gateway.aws.provisioning.names import Names
 from gateway.aws.provisioning.options import check_names
 from gateway.aws.session import Aws, clients
+from gateway.cli.aws_stamp import require_one_aws
 from gateway.cli.context import actor, opened_stores
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.progress import ending_between_steps
 from gateway.cli.provision_screen import show_farewell, show_place, warn
 from gateway.settings import Settings
-from gateway.store.schema import require_stamp, stamp_of_environment
 from gateway.store.stores import Stores
 from gateway.store.trusted_topics import forget_topics, trusted_topics
 
@@ -40,22 +39,20 @@ def run(settings: Settings, asked: Asked) -> None:
     check_names(asked.name, asked.environment)
     names = Names(f"{asked.name}-{asked.environment}", asked.environment)
     aws = clients()
-    place, who = caller(aws)
     with opened_stores(settings) as stores:
-        require_stamp(stores.db, stamp_of_environment(os.environ))
+        require_one_aws(aws, stores.db)
+        place, who = caller(aws)
         show_place(place, who)
         goodbye = farewell(take_inventory(Reader(aws, place), names), names, webhook_url=asked.webhook_url)
         stale = _stale(stores, [place.arn("sns", name) for name in names.topics], goodbye)
+        show_farewell(goodbye)
         if not goodbye.removals and not stale:
-            show_farewell(goodbye)
             click.echo(f"There is nothing of {names.scope} to remove.")
             return
-        show_farewell(goodbye)
         _warn_of_use(settings, names, goodbye)
-        if asked.dry_run:
-            return
-        _confirm(asked)
-        _remove(aws, stores, goodbye, stale)
+        if not asked.dry_run:
+            _confirm(asked)
+            _remove(aws, stores, goodbye, stale)
 
 
 def _stale(stores: Stores, arns: list[str], goodbye: Farewell) -> list[str]:

@@ -59,7 +59,7 @@ class How:
 
 
 def list_identities(reader: Reader) -> tuple[Identity, ...]:
-    """None when they cannot be listed, which is said."""
+    """None of them when they cannot be listed, which is said."""
     try:
         return reader.identities()
     except AwsCallError as error:

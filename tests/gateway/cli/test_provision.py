@@ -87,6 +87,8 @@ def test_without_a_way_for_the_reports_both_ways_are_explained(provision):
         (["--queue", "--timeout", "soon"], "--timeout"),
         (["--queue", "--classic"], "--identity"),
         (["--webhook-url", "mail.example.com"], "no URL"),
+        (["--destroy", "--output", "json"], "leave --output out"),
+        (["--destroy", "--name", "a b"], "--name 'a b'"),
     ],
 )
 def test_bad_usage_is_a_sentence(provision, arguments, sentence):
@@ -301,6 +303,12 @@ def test_a_database_of_a_real_account_takes_no_part_in_a_simulation(provision, t
     result = provision("--queue")
     assert result.exit_code == 1
     assert "belongs to a real AWS account" in result.stderr
+
+
+def test_services_that_are_asked_at_different_places_are_refused(provision):
+    result = provision("--queue", AWS_ENDPOINT_URL_SNS="https://sns.eu-west-1.amazonaws.com")
+    assert result.exit_code == 2
+    assert "sns would be asked at https://sns.eu-west-1.amazonaws.com, which is AWS, and sesv2 at" in result.stderr
 
 
 def test_without_credentials_the_sentence_says_how_to_give_them(sesgate, data, tmp_path):
