@@ -23,7 +23,7 @@ from gateway.suppression_files import Entry
 from gateway.suppression_policy import Reason
 
 # Measured: see "Speed" in docs/suppression.md.
-STAGE_BATCH = 2000
+STAGE_BATCH = 1000
 CARRY_BATCH = 500
 LEFT_AFTER = timedelta(seconds=10)  # without a step: whoever read it in is gone
 KEPT_FOR = timedelta(days=1)
