@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import urllib3
 
-from gateway.sandbox import queue_policy
+from gateway import resource_policies
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.envelopes import Request
 from gateway.sandbox.outbox import Parcel
@@ -78,7 +78,7 @@ class QueueCarrier:
         return queue_arn.startswith(self._config.queue_arn(""))
 
     def _admits(self, queue: Queue, queue_arn: str, topic_arn: str) -> bool:
-        return queue_policy.admits_sns(
+        return resource_policies.admits_sns(
             queue.attributes.get("Policy"),
             queue_arn=queue_arn,
             account_id=self._config.account_id,

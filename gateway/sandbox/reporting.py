@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.sandbox import events, simulator, topic_policy
+from gateway import resource_policies
+from gateway.sandbox import events, simulator
 from gateway.sandbox.account import AccountDesk
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.events import NOTIFIED, Accepted, Event
@@ -116,7 +117,7 @@ class Reporter:
     def _to_topic(self, topic_arn: str, source_arn: str, text: str, after: float) -> bool:
         """A topic that is gone, or does not let SES publish, loses the report and not the mail."""
         topic = self._resources.topics.find(topic_arn)
-        if topic is None or not topic_policy.admits_ses(
+        if topic is None or not resource_policies.admits_ses(
             topic.attributes["Policy"],
             topic_arn=topic_arn,
             account_id=self._config.account_id,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from gateway.sandbox import topic_policy
+from gateway import resource_policies
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.errors import bad_request
 from gateway.sandbox.events import NOTIFIED
@@ -53,7 +53,7 @@ class NotificationApi:
         topic = self._topics.find(topic_arn)
         if topic is None:
             raise bad_request(f"SNS topic {topic_arn} is invalid.")
-        if not topic_policy.admits_ses(
+        if not resource_policies.admits_ses(
             topic.attributes["Policy"],
             topic_arn=topic_arn,
             account_id=self._config.account_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from gateway.sandbox import topic_policy
+from gateway import resource_policies
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.errors import bad_request, configuration_set_missing
 from gateway.sandbox.names import DESTINATION_TEST_MESSAGE, EVENT_SUBJECT, EVENT_TYPES
@@ -152,7 +152,7 @@ class EventDestinationApi:
         if not self._topics.exists(topic_arn):
             raise bad_request(f"SNS topic <{topic_arn}> does not exist.")
         policy = self._topics.get(topic_arn).attributes["Policy"]
-        if not topic_policy.admits_ses(
+        if not resource_policies.admits_ses(
             policy, topic_arn=topic_arn, account_id=self._config.account_id, source_arn=source_arn
         ):
             raise bad_request(

@@ -1,4 +1,4 @@
-"""The policies of topics, and whether one lets SES publish.
+"""The policies that topics of the simulated AWS begin with.
 
 https://docs.aws.amazon.com/ses/latest/dg/configure-sns-notifications.html
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 from typing import Final
-
-from gateway.sandbox import access
-from gateway.sandbox.access import Request
 
 _SERVICE: Final = "ses.amazonaws.com"
 
@@ -40,8 +37,3 @@ def for_ses(topic_arn: str, account_id: str, *source_arns: str) -> str:
         },
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def admits_ses(policy: str, *, topic_arn: str, account_id: str, source_arn: str) -> bool:
-    """Whether SES may publish for this configuration set or identity."""
-    return access.admits(policy, Request(_SERVICE, "sns:Publish", topic_arn, account_id, source_arn))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway import resource_policies
 from gateway.sandbox import queue_policy, retry_policy, topic_policy
 from gateway.sandbox.retry_policy import WIRED, RetryPolicy
 
@@ -128,14 +129,15 @@ def policy(**changed: Any) -> str:
 )
 def test_a_policy_admits_ses_only_as_it_says(changed: dict[str, Any], admitted: bool):
     assert (
-        topic_policy.admits_ses(policy(**changed), topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE) is admitted
+        resource_policies.admits_ses(policy(**changed), topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
+        is admitted
     )
 
 
 def test_what_is_denied_is_not_allowed_by_another_statement():
     statements = [*json.loads(policy())["Statement"], *json.loads(policy(Effect="Deny", Principal="*"))["Statement"]]
     mixed = json.dumps({"Statement": statements})
-    assert not topic_policy.admits_ses(mixed, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
+    assert not resource_policies.admits_ses(mixed, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +154,14 @@ def test_what_is_denied_is_not_allowed_by_another_statement():
 )
 def test_a_queues_policy_lets_sns_send_only_as_it_says(given: str | None, admitted: bool):
     asked = {"queue_arn": QUEUE, "account_id": ACCOUNT, "topic_arn": TOPIC}
-    assert queue_policy.admits_sns(given, **asked) is admitted
+    assert resource_policies.admits_sns(given, **asked) is admitted
 
 
 def test_the_default_policy_of_a_topic_does_not_admit_ses():
     default = topic_policy.default(TOPIC, ACCOUNT)
-    assert not topic_policy.admits_ses(default, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
+    assert not resource_policies.admits_ses(default, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
 
 
 def test_the_wired_topic_admits_ses():
     wired = topic_policy.for_ses(TOPIC, ACCOUNT, SOURCE)
-    assert topic_policy.admits_ses(wired, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
+    assert resource_policies.admits_ses(wired, topic_arn=TOPIC, account_id=ACCOUNT, source_arn=SOURCE)
