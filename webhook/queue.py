@@ -37,7 +37,7 @@ _FAILED = 1
 _BAD_USAGE = 2
 _GRACE = 1.0  # seconds that a long poll may still bring something when the end was asked for
 
-log = get_logger(__name__)
+log = get_logger("webhook.queue")  # its own name is another when it is the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,8 @@ class Consumer:
         judged = list(zip(messages, outcomes, strict=True))
         self._queue.delete([message for message, outcome in judged if outcome.is_done])
         left = [(message, outcome) for message, outcome in judged if not outcome.is_done]
+        if not self._has_dead_letter_queue and any(outcome.verdict is Verdict.REFUSED for _, outcome in left):
+            self._has_dead_letter_queue = self._look_for_dead_letter_queue()  # it may have been given one meanwhile
         for message, outcome in left:
             _log_left(message, outcome)
         self._queue.hide([(message, self._absence(message, outcome)) for message, outcome in left])

@@ -156,6 +156,28 @@ class TestRefused:
         assert "queue.no_dead_letter_queue" in [line["event"] for line in lines]
         assert (pair.held(), pair.visible()) == (1, [])
 
+    def test_a_dead_letter_queue_that_is_given_later_is_noticed(self):
+        batch = [SqsMessage("a", "ra", self.FORGED, 1)]
+
+        class Source:
+            asked, hidden = [], []
+            receive = staticmethod(in_turn(batch, batch))
+
+            def delete(self, messages):
+                assert messages == []
+
+            def hide(self, messages):
+                self.hidden += [seconds for _, seconds in messages]
+
+            def has_dead_letter_queue(self):
+                self.asked.append(1)
+                return len(self.asked) > 2
+
+        source = Source()
+        with consuming(source, make_inbox(Store()), pace=Pace(refused=30)):
+            until(lambda: len(source.hidden) == 2, what="two that are set aside")
+        assert source.hidden == [LONGEST_VISIBILITY, 30]
+
 
 class TestDatabaseAway:
     def test_nothing_is_deleted_and_nothing_more_is_received_until_it_is_back(self, pair):
@@ -204,10 +226,15 @@ class TestUnforeseen:
         assert any(line.get("exc_info") for line in lines)
 
     def test_an_error_in_the_store_is_rested_after(self, pair):
-        store = Store()
-        failing = [1]
+        store, failures = Store(), [ZeroDivisionError()]
         take = store.store_all
-        store.store_all = lambda new: 1 // failing.pop() * 0 + 1 // 0 if failing else take(new)
+
+        def sometimes(new):
+            if failures:
+                raise failures.pop()
+            return take(new)
+
+        store.store_all = sometimes
         pair.send(SIGNER.notification(EVENT))
         with consuming(pair.queue, make_inbox(store), pace=Pace(wait=1, visibility=1, first_rest=0.02)) as told:
             until_empty(pair)
