@@ -82,7 +82,7 @@ def farewell(inventory: Inventory, names: Names, *, webhook_url: str | None = No
     """
     topics, kept = _parted(inventory.topics, names.scope)
     queues, kept_queues = _parted(inventory.queues, names.scope)
-    subscriptions, strange = _subscriptions(inventory, webhook_url)
+    subscriptions, strange = _subscriptions(inventory, names, webhook_url)
     busy = {subscription.parent for subscription in strange}
     sets, kept_sets = _sets(inventory, names.scope)
     left_topics = [f"{_title(topic)}: others have subscribed to it" for topic in topics if topic.arn in busy]
@@ -117,21 +117,23 @@ def _why_not_ours(found: Found) -> str:
     return f"it belongs to {other}" if other else f"it does not carry our tag ({TAG})"
 
 
-def _subscriptions(inventory: Inventory, webhook_url: str | None) -> tuple[list[Found], list[Found]]:
+def _subscriptions(inventory: Inventory, names: Names, webhook_url: str | None) -> tuple[list[Found], list[Found]]:
     """Ours and others', of those that are confirmed: one that is pending ends with its topic, or by itself."""
-    queues = {queue.arn for queue in inventory.queues}
-    shown = masked_endpoint(webhook_url) if webhook_url is not None else None
     ours: list[Found] = []
     strange: list[Found] = []
     for one in inventory.subscriptions:
-        if not one.attributes.get("Confirmed") or not one.arn:
-            continue
-        endpoint = str(one.attributes.get("Endpoint"))
-        redrive = one.attributes.get("RedrivePolicy")
-        target = redrive.get("deadLetterTargetArn") if isinstance(redrive, dict) else None
-        is_ours = endpoint in queues or target in queues or masked_endpoint(endpoint) == shown
-        (ours if is_ours else strange).append(one)
+        if one.attributes.get("Confirmed") and one.arn:
+            (ours if _is_our_subscription(one, names, webhook_url) else strange).append(one)
     return ours, strange
+
+
+def _is_our_subscription(found: Found, names: Names, webhook_url: str | None) -> bool:
+    """By what it delivers to. The queues are known by their names, for they may be gone already."""
+    endpoint, redrive = str(found.attributes.get("Endpoint")), found.attributes.get("RedrivePolicy")
+    target = redrive.get("deadLetterTargetArn") if isinstance(redrive, dict) else None
+    queues = {str(arn).rpartition(":")[2] for arn in (endpoint, target) if ":sqs:" in str(arn)}
+    is_named = webhook_url is not None and masked_endpoint(endpoint) == masked_endpoint(webhook_url)
+    return is_named or bool(queues & {names.queue, names.dead_queue})
 
 
 def _sets(inventory: Inventory, scope: str) -> tuple[list[Removal], list[str]]:

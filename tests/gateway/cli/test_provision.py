@@ -11,6 +11,7 @@ import sys
 from itertools import count
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from gateway.cli import provision_run
 from gateway.store.schema import migrate
@@ -311,18 +312,55 @@ def test_services_that_are_asked_at_different_places_are_refused(provision):
     assert "sns would be asked at https://sns.eu-west-1.amazonaws.com, which is AWS, and sesv2 at" in result.stderr
 
 
-def test_without_credentials_the_sentence_says_how_to_give_them(sesgate, data, tmp_path):
-    result = sesgate(
-        "provision",
-        "--queue",
-        AWS_REGION="eu-west-1",
-        AWS_EC2_METADATA_DISABLED="true",
-        AWS_CONFIG_FILE=str(tmp_path / "none"),
-        AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "none"),
-        SESGATE_DATA_DIR=str(data),
-    )
+@pytest.fixture
+def bare(sesgate, tmp_path):
+    """Runs `sesgate provision` for AWS itself with no credentials: nothing can reach it by mistake."""
+
+    def run(*arguments, **more):
+        none = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), str(tmp_path / "none"))
+        return sesgate(
+            "provision", *arguments, **{"AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"} | none | more
+        )
+
+    return run
+
+
+def test_without_credentials_the_sentence_says_how_to_give_them(bare, tmp_path):
+    directory = tmp_path / "real"
+    directory.mkdir(mode=0o700)
+    migrate(sqlite_settings(directory).database, "aws")
+    for arguments in (["--queue"], ["--destroy"], ["--queue", "--output", "iam"]):
+        result = bare(*arguments, SESGATE_DATA_DIR=str(directory))
+        assert result.exit_code == 1
+        assert "AWS_ACCESS_KEY_ID" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--queue"], ["--destroy", "--yes"]])
+def test_a_database_of_the_simulation_is_never_wired_to_a_real_account(bare, data, arguments):
+    result = bare(*arguments, SESGATE_DATA_DIR=str(data))
     assert result.exit_code == 1
-    assert "AWS_ACCESS_KEY_ID" in result.stderr
+    assert "accepted for the simulated AWS" in result.stderr
+
+
+@pytest.fixture
+def moto():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+def test_on_an_emulator_that_knows_less_it_goes_as_far_as_it_can_and_trusts_nothing(provision, data, moto):
+    provision.environ |= {"AWS_ENDPOINT_URL": moto}
+    result = provision("--queue")
+    assert result.exit_code == 1
+    assert "what it signs cannot be verified" in result.stderr
+    assert "does not know ses:CreateConfigurationSetEventDestination" in result.stderr
+    assert "Not made, for what answers in place of AWS does not know how: event destination sesgate." in result.stderr
+    assert "SESGATE_FEEDBACK_QUEUE_URL=" in result.stdout
+    assert trusted(data) == frozenset()
+    assert provision("--destroy", "--yes").exit_code == 0
+    assert "There is nothing" in provision("--destroy", "--yes").stdout
 
 
 def test_the_waiting_is_told_what_the_webhook_sees(provision, data, monkeypatch):

@@ -7,9 +7,10 @@ from gateway.aws.provisioning.wanted import Kind
 
 NAMES = Names("sesgate-production", "production")
 OURS = {TAG: NAMES.scope}
+QUEUE_ARN, DEAD_ARN = (f"arn:aws:sqs:eu-west-1:123456789012:{name}" for name in (NAMES.queue, NAMES.dead_queue))
 TOPIC = Found(Kind.TOPIC, NAMES.topic, {}, OURS, arn="arn:topic")
-QUEUE = Found(Kind.QUEUE, NAMES.queue, {}, OURS, arn="arn:queue", url="http://queue")
-DEAD = Found(Kind.QUEUE, NAMES.dead_queue, {}, OURS, arn="arn:dead", url="http://dead")
+QUEUE = Found(Kind.QUEUE, NAMES.queue, {}, OURS, arn=QUEUE_ARN, url="http://queue")
+DEAD = Found(Kind.QUEUE, NAMES.dead_queue, {}, OURS, arn=DEAD_ARN, url="http://dead")
 SET = Found(Kind.CONFIGURATION_SET, NAMES.configuration_set, {}, OURS)
 
 
@@ -26,15 +27,15 @@ def titles(removals):
     return [removal.title for removal in removals]
 
 
-WEBHOOK = subscription("https://mail.example.com/sns", redrive={"deadLetterTargetArn": "arn:dead"})
-WHOLE = Inventory((TOPIC,), (QUEUE, DEAD), SET, (destination(),), (WEBHOOK, subscription("arn:queue")))
+WEBHOOK = subscription("https://mail.example.com/sns", redrive={"deadLetterTargetArn": DEAD_ARN})
+WHOLE = Inventory((TOPIC,), (QUEUE, DEAD), SET, (destination(),), (WEBHOOK, subscription(QUEUE_ARN)))
 
 
 def test_everything_of_ours_goes_and_in_the_order_in_which_nothing_hangs_in_the_air():
     goodbye = farewell(WHOLE, NAMES)
     assert titles(goodbye.removals) == [
         "subscription of https://mail.example.com/sns",
-        "subscription of arn:queue",
+        f"subscription of {QUEUE_ARN}",
         "event destination sesgate",
         "configuration set sesgate-production",
         "topic sesgate-production-feedback",
@@ -46,7 +47,6 @@ def test_everything_of_ours_goes_and_in_the_order_in_which_nothing_hangs_in_the_
 
 
 def test_without_our_tag_nothing_goes():
-    strange = {"tags": {}}
     bare = Inventory(
         (Found(Kind.TOPIC, TOPIC.name, {}, {}, arn=TOPIC.arn),),
         (Found(Kind.QUEUE, QUEUE.name, {}, {TAG: "other"}, arn=QUEUE.arn),),
@@ -62,7 +62,6 @@ def test_without_our_tag_nothing_goes():
         "nothing here keeps tags, so it cannot be told whose it is",
     ]
     assert goodbye.strange_topics == ("arn:topic",)
-    assert strange
 
 
 def test_a_set_with_destinations_of_others_stays():
@@ -88,6 +87,11 @@ def test_a_subscription_is_ours_when_its_url_is_named():
     assert titles(farewell(inventory, NAMES).removals) == []
     goodbye = farewell(inventory, NAMES, webhook_url="https://u:s3cret@mail.example.com/sns")
     assert titles(goodbye.removals) == [f"subscription {bare.name}", f"topic {TOPIC.name}"]
+
+
+def test_subscriptions_are_known_as_ours_when_their_queues_are_gone():
+    inventory = Inventory((TOPIC,), (), None, (), (WEBHOOK, subscription(QUEUE_ARN)))
+    assert len(farewell(inventory, NAMES).removals) == 3
 
 
 def test_a_pending_subscription_keeps_no_topic():
