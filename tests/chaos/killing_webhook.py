@@ -20,10 +20,10 @@ def environment(orders: Path) -> dict[str, str]:
 
 def post_worker_init(_worker: Any) -> None:
     """Called by gunicorn in each worker that it starts."""
-    from webhook.notifications import SnsEndpoint  # noqa: PLC0415 - gunicorn reads this file in its master, too
+    from webhook.inbox import Inbox  # noqa: PLC0415 - gunicorn reads this file in its master, too
 
     directory = Path(os.environ[_NAME])
-    offer_hint = SnsEndpoint._offer_hint
+    offer_hint = Inbox._offer_hint
 
     def killed(self: Any, stored_id: int) -> None:
         for order in sorted(directory.iterdir()):
@@ -31,4 +31,4 @@ def post_worker_init(_worker: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         offer_hint(self, stored_id)
 
-    SnsEndpoint._offer_hint = killed  # type: ignore[method-assign] # that is what it is for
+    Inbox._offer_hint = killed  # type: ignore[method-assign] # that is what it is for
