@@ -95,7 +95,8 @@ def _mail(mail: MailTo) -> Iterator[Line]:
     yield Line(mail.accepted_at, f"Accepted message {mail.message}, {subject}, {who}.")
     yield from _attempts(mail)
     begun_at = mail.attempts[0].started_at if mail.attempts else None
-    yield from (Line(event.occurred_at, _event(event), begun_at) for event in mail.events)
+    delivered = any(event.kind is EventKind.DELIVERY for event in mail.events)
+    yield from (Line(event.occurred_at, _event(event, delivered=delivered), begun_at) for event in mail.events)
     end = _ENDS.get(mail.status)
     if end is not None:
         why = f": {mail.reason}" if mail.reason else ""
@@ -143,13 +144,13 @@ _OUTCOMES: Mapping[str, str] = {
 # Reports
 
 
-def _event(event: EventSeen) -> str:
-    """A report on mail to the address itself."""
+def _event(event: EventSeen, *, delivered: bool) -> str:
+    """A report on mail to the address itself; whether that mail was delivered says what a soft bounce of it is."""
     elsewhere = event.reported_address
     forwarded = ""
     if elsewhere and event.sent_to and elsewhere.casefold() != event.sent_to.casefold():
         forwarded = f" It was reported for {elsewhere}, where the mail seems to have been forwarded to."
-    return f"SES reports on message {event.message}: {_said(event)}.{forwarded}"
+    return f"SES reports on message {event.message}: {_said(event, delivered=delivered)}.{forwarded}"
 
 
 def _elsewhere(event: EventSeen) -> str:
@@ -163,14 +164,15 @@ def _elsewhere(event: EventSeen) -> str:
     return f"SES reports for this address: {_said(event)}. It was on a mail {whose}: another system's, or an old one."
 
 
-def _said(event: EventSeen) -> str:
-    said = _EVENTS[event.kind] if event.kind in _EVENTS else _failure(event)
+def _said(event: EventSeen, *, delivered: bool = False) -> str:
+    said = _EVENTS[event.kind] if event.kind in _EVENTS else _failure(event, delivered=delivered)
     types = "/".join(filter(None, (event.bounce_type, event.sub_type, event.complaint_type)))
     kind = " ".join(filter(None, (event.kind.value, types)))
-    return f"{said} [{kind}]{f': {event.diagnostic}' if event.diagnostic else ''}"
+    diagnostic = (event.diagnostic or "").rstrip(".")
+    return f"{said} [{kind}]{f': {diagnostic}' if diagnostic else ''}"
 
 
-def _failure(event: EventSeen) -> str:
+def _failure(event: EventSeen, *, delivered: bool) -> str:
     """What a bounce or a complaint says. SES echoes its lists as both."""
     special = _SUB_TYPES.get(event.sub_type or "")
     if special is not None:
@@ -180,6 +182,8 @@ def _failure(event: EventSeen) -> str:
     if event.bounce_type is BounceType.PERMANENT:
         return "it bounced for good, and the address is not mailed any more"
     counted = rule_of(event.kind, event.bounce_type, event.sub_type, event.complaint_type).strike
+    if counted and delivered:
+        return "after its delivery something came back, such as an out-of-office reply, which does not count"
     return "it bounced for a passing reason" + (", which counts a little against the address" if counted else "")
 
 

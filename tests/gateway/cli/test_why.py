@@ -53,7 +53,7 @@ STORIES = {
     ),
     "ooto": (
         [(EventKind.DELIVERY, {}), (EventKind.BOUNCE, OOTO)],
-        ["it bounced for a passing reason", "smtp; 250 out of office"],
+        ["an out-of-office reply, which does not count", "smtp; 250 out of office"],
         [CLEAR],
     ),
     "complaint": (
