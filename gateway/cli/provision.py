@@ -56,6 +56,9 @@ from gateway.store.schema import stamp_of_environment
 @click.option(
     "--iam-policy", type=click.Path(dir_okay=False, path_type=Path), help="Write the gateway's IAM policy to this file."
 )
+@click.option(
+    "--env-file", type=click.Path(dir_okay=False, path_type=Path), help="Set the lines for .env in this file."
+)
 @click.option("--destroy", is_flag=True, help="Remove what carries our tag, after listing it.")
 @click.option("--yes", is_flag=True, help="With --destroy: do not ask.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the webhook has confirmed.")
@@ -72,6 +75,7 @@ def command(
     dry_run: bool,
     output: str | None,
     iam_policy: Path | None,
+    env_file: Path | None,
     destroy: bool,
     yes: bool,
     no_wait: bool,
@@ -102,7 +106,7 @@ def command(
             tracks_opens_and_clicks=opens_and_clicks,
             may_be_plain=stamp_of_environment(os.environ) == "sandbox",
         )
-        _dispatch(settings, options, How(adopt, dry_run, output, iam_policy, not no_wait, _seconds(timeout)))
+        _dispatch(settings, options, How(adopt, dry_run, output, iam_policy, env_file, not no_wait, _seconds(timeout)))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from gateway.aws.provisioning.plan import Found, Plan, key_of, plan
 from gateway.aws.provisioning.wanted import Kind, Resource, wanted
 from gateway.aws.session import Aws
 from gateway.cli.context import actor
+from gateway.cli.env_files import set_variables
 from gateway.cli.errors import CommandError
 from gateway.cli.network import answers
 from gateway.cli.output import show_json
@@ -54,6 +55,7 @@ class How:
     dry_run: bool
     output: str | None
     iam_policy: Path | None
+    env_file: Path | None
     waits: bool
     seconds: float
 
@@ -106,7 +108,7 @@ class Run:
             return
         self._refuse_foreign(made)
         skipped = self._carry_out(made)
-        show_env(self._env(env))
+        self._hand_over(self._env(env))
         self._show_policy(gateway_policy(subject))
         if skipped:
             raise CommandError(f"Not made, for what answers in place of AWS does not know how: {', '.join(skipped)}.")
@@ -219,6 +221,14 @@ class Run:
             return env
         queue = self._reader.queue(Names(self._options.scope, self._options.environment).queue)
         return outcome.settings(self._options, self._place, queue.url) if queue else env
+
+    def _hand_over(self, env: dict[str, str]) -> None:
+        if self._how.env_file is None:
+            show_env(env)
+        elif set_variables(self._how.env_file, env):
+            click.echo(f"{self._how.env_file} is written: {', '.join(env)}.")
+        else:
+            click.echo(f"{self._how.env_file} has all of it already.")
 
     def _show_policy(self, document: dict[str, Any]) -> None:
         if self._how.iam_policy is None:

@@ -280,6 +280,18 @@ def test_the_iam_policy_of_the_gateway_goes_to_a_file(provision, tmp_path):
     assert "ses:SendRawEmail" not in result.stdout
 
 
+def test_the_lines_for_the_gateway_go_into_its_env_file(provision, tmp_path):
+    file = tmp_path / "gateway.env"
+    file.write_text("# ours\nSESGATE_SES_CONFIGURATION_SET=old\nSESGATE_WORKERS=3\n")
+    result = provision("--queue", "--env-file", str(file))
+    assert result.exit_code == 0, result.output
+    first, chosen, kept, *added = file.read_text().splitlines()
+    assert (first, kept) == ("# ours", "SESGATE_WORKERS=3")
+    assert chosen == f"SESGATE_SES_CONFIGURATION_SET=sesgate-{provision.scope}"
+    assert f"SESGATE_SNS_TOPIC_ARNS={topic(provision)}" in added
+    assert "has all of it already" in provision("--queue", "--env-file", str(file)).stdout
+
+
 def test_the_classic_wiring_says_what_it_lacks(provision, sandbox):
     ses = sandbox.client("sesv2")
     for name in ("example.com", "shop@example.com"):
