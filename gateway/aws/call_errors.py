@@ -80,10 +80,14 @@ class AwsCallError(Exception):
     @property
     def is_unknown_call(self) -> bool:
         """Whether the endpoint does not know the call at all, as an emulator of AWS may not."""
-        return self.code in _UNKNOWN_CALL or self.status == HTTPStatus.NOT_IMPLEMENTED
+        return _is_unknown_call(self.code, self.status)
 
 
-def sentence_of_service(code: str, message: str, action: str, region: str) -> str:
+def _is_unknown_call(code: str, status: int) -> bool:
+    return code in _UNKNOWN_CALL or status == HTTPStatus.NOT_IMPLEMENTED
+
+
+def sentence_of_service(code: str, message: str, action: str, region: str, status: int = 0) -> str:
     """What AWS answered, in words that name the fix."""
     if code in _DENIED:
         named = _PERFORM.search(message)
@@ -102,7 +106,7 @@ def sentence_of_service(code: str, message: str, action: str, region: str) -> st
         return f"AWS lets {action} be called no faster, and did not relent for half a minute: run it again in a while."
     if code.removeprefix("AWS.SimpleQueueService.") == "QueueDeletedRecently":
         return "A queue of this name was deleted less than a minute ago, and SQS takes the name again only then: wait."
-    if code in _UNKNOWN_CALL:
+    if _is_unknown_call(code, status):
         return f"What answers in place of AWS does not know {action}. It said: {_ended(_readable(message) or code)}"
     return f"AWS refused {action} ({code}): {_ended(_readable(message) or 'it gave no reason')}"
 

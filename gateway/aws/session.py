@@ -119,7 +119,7 @@ class Aws:
             told = error.response.get("Error", {})
             code, message = str(told.get("Code", "")), str(told.get("Message", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            sentence = sentence_of_service(code, message, action, str(client.meta.region_name))
+            sentence = sentence_of_service(code, message, action, str(client.meta.region_name), status)
             raise AwsCallError(sentence, code, action, message=message, status=status) from error
         except (BotoCoreError, ResponseParserError, ValueError) as error:
             raise AwsCallError(sentence_of_client(error, action), type(error).__name__, action) from error

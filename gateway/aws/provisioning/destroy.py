@@ -69,7 +69,7 @@ def _reporting_to(reader: Reader, topics: Sequence[str]) -> Iterable[Found]:
         return ()
     return [
         one
-        for one in reader.notifications([each.name for each in reader.identities()])
+        for one in reader.notifications([each.name for each in reader.identities_if_told()])
         if _topics_of(one) & set(topics)
     ]
 

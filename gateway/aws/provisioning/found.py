@@ -88,7 +88,7 @@ class Reader:
     def event_destinations(self, configuration_set: str) -> list[Found]:
         """All of a set, also those of others; none when there is no such set."""
         answer = self._unless_missing(
-            "sesv2", "GetConfigurationSetEventDestinations", ConfigurationSetName=configuration_set, may_be_unknown=True
+            "sesv2", "GetConfigurationSetEventDestinations", ConfigurationSetName=configuration_set
         )
         return [_destination(given, configuration_set) for given in (answer or {}).get("EventDestinations", [])]
 
@@ -116,8 +116,8 @@ class Reader:
         """How identities report by the classic way; SES tells nothing of those that the account does not have."""
         for start in range(0, len(identities), _IDENTITIES_AT_ONCE):
             names = list(identities[start : start + _IDENTITIES_AT_ONCE])
-            answer = self._aws.call("ses", "GetIdentityNotificationAttributes", Identities=names)
-            for name, attributes in answer.get("NotificationAttributes", {}).items():
+            answer = self._unless_missing("ses", "GetIdentityNotificationAttributes", Identities=names)
+            for name, attributes in (answer or {}).get("NotificationAttributes", {}).items():
                 yield Found(Kind.IDENTITY, name, attributes)
 
     def identities(self) -> tuple[Identity, ...]:
@@ -125,34 +125,33 @@ class Reader:
         listed = self._aws.every("sesv2", "ListEmailIdentities", "EmailIdentities")
         return tuple(Identity(str(one["IdentityName"]), bool(one.get("SendingEnabled"))) for one in listed)
 
+    def identities_if_told(self) -> tuple[Identity, ...]:
+        """The same; none where an emulator of AWS does not list any."""
+        try:
+            return self.identities()
+        except AwsCallError as error:
+            if error.is_unknown_call:
+                return ()
+            raise
+
     def _sns_tags(self, arn: str) -> dict[str, str] | None:
-        answer = self._unless_unknown("sns", "ListTagsForResource", ResourceArn=arn)
+        answer = self._unless_missing("sns", "ListTagsForResource", ResourceArn=arn)
         return None if answer is None else _tags(answer.get("Tags", []))
 
     def _ses_tags(self, arn: str) -> dict[str, str] | None:
-        answer = self._unless_unknown("sesv2", "ListTagsForResource", ResourceArn=arn)
+        answer = self._unless_missing("sesv2", "ListTagsForResource", ResourceArn=arn)
         return None if answer is None else _tags(answer.get("Tags", []))
 
     def _queue_tags(self, url: str) -> dict[str, str] | None:
-        answer = self._unless_unknown("sqs", "ListQueueTags", QueueUrl=url)
+        answer = self._unless_missing("sqs", "ListQueueTags", QueueUrl=url)
         return None if answer is None else dict(answer.get("Tags") or {})
 
-    def _unless_missing(
-        self, service: Service, operation: str, *, may_be_unknown: bool = False, **parameters: Any
-    ) -> dict[str, Any] | None:
+    def _unless_missing(self, service: Service, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """None for what is not there, and for what an emulator of AWS does not know: making it will say so."""
         try:
             return self._aws.call(service, operation, **parameters)
         except AwsCallError as error:
-            if error.is_missing or (may_be_unknown and error.is_unknown_call):
-                return None
-            raise
-
-    def _unless_unknown(self, service: Service, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """None where an emulator of AWS keeps no tags."""
-        try:
-            return self._aws.call(service, operation, **parameters)
-        except AwsCallError as error:
-            if error.is_unknown_call:
+            if error.is_missing or error.is_unknown_call:
                 return None
             raise
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import http.server
+import socketserver
+import threading
+
 import pytest
 from botocore.stub import Stubber
 
@@ -120,7 +124,33 @@ def test_what_is_missing_and_what_an_emulator_does_not_know_are_told_apart(crede
     assert answered("NotFound", "Topic does not exist").is_missing
     assert answered("InvalidAction", "The action is not valid").is_unknown_call
     assert answered("InternalFailure", "API not implemented", 501).is_unknown_call
+    assert "does not know sns:CreateTopic" in str(answered("InternalFailure", "API not implemented", 501))
     assert not answered("InternalFailure", "It failed", 500).is_unknown_call
+
+
+def test_a_page_for_a_browser_is_no_part_of_a_sentence(credentials):
+    assert str(answered("405", "<!doctype html>\n<title>405</title>")).endswith("It said: 405.")
+
+
+def test_an_answer_that_is_not_of_aws_is_a_sentence(credentials):
+    with socketserver.TCPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        credentials.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(AwsCallError, match=r"not AWS.*AWS_ENDPOINT_URL") as raised:
+            clients("eu-west-1").call("sns", "ListTopics")
+    assert raised.value.is_unknown_call
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    """A proxy that answers everything with a page."""
+
+    def do_POST(self):
+        self.send_response(500)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html>\n<title>Sorry</title>")
+
+    def log_message(self, *_arguments):
+        pass
 
 
 def test_without_credentials_the_sentence_says_how_to_give_them(environment):
