@@ -17,6 +17,7 @@ from gateway.store.errors import StoreError
 # Where each command is, and what the list of commands says about it. A command is loaded only when it is asked for:
 # showing a suppression needs neither boto3 nor the supervisor.
 _COMMANDS = {
+    "init": ("gateway.cli.init", "Set the gateway up: five questions, .env, the AWS account."),
     "up": ("gateway.cli.up.command", "Run everything on this machine in the foreground."),
     "smtp": ("gateway.cli.smtp", "Run the SMTP front."),
     "webhook": ("gateway.cli.webhook", "Run the webhook that takes what SES reports."),
