@@ -34,13 +34,13 @@ from gateway.cli.progress import ending_between_steps
 from gateway.cli.provision_screen import show_env, show_plan, tell_done, warn
 from gateway.settings import SANDBOX_ACCOUNT, Settings
 from gateway.sns_topics import TopicsError, check_topics
+from gateway.store.control import HEARD
 from gateway.store.schema import Stamp
 from gateway.store.stores import Stores
 from gateway.store.trusted_topics import trust_topics, trusted_topics
 
 _TOPICS_KNOWN_AFTER = 3.0
 """Seconds: the webhook re-reads its topics every two."""
-_HEARD = "heard"
 _NOT_VERIFIABLE = (
     "This is neither AWS nor the simulated AWS of sesgate: what it signs cannot be verified, so its topics are not"
     " trusted, and no confirmation is waited for."
@@ -203,7 +203,7 @@ class Run:
 
     def _heard(self, pending: Sequence[Awaited], began: datetime) -> hearing.Heard | None:
         topics = frozenset(one.resource.parent for one in pending)
-        return hearing.latest(self._stores.control.get(_HEARD), topics, began)
+        return hearing.latest(self._stores.control.get(HEARD), topics, began)
 
     def _local_webhook(self) -> str:
         """The simplest reason of all, if the webhook is meant to run on this machine."""

@@ -14,12 +14,14 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from gateway.cli import provision_run
+from gateway.store.control import HEARD
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
 from gateway.store.trusted_topics import trusted_topics
 from tests.support.ports import free_port
 from tests.support.sandbox import Sandbox
 from tests.support.stores import sqlite_settings
+from tests.support.waiting import until
 from tests.webhook.test_wsgi import running
 
 _NUMBERS = count()
@@ -162,6 +164,33 @@ def test_a_webhook_that_is_not_reached_is_a_diagnosis_without_the_password(provi
     ):
         assert _PASSWORD not in output.output
         assert shown in output.output
+
+
+def test_a_webhook_that_may_not_confirm_is_told_of_what_it_lacks(provision, data, sandbox, tmp_path, monkeypatch):
+    denied = {"error_rate": 1.0, "error_code": "AuthorizationError", "error_status": 403}
+    sandbox.set_faults(**denied, error_operations=["ConfirmSubscription"])
+    environ = {**sandbox.environment(), "SESGATE_DATA_DIR": str(data)}
+    stores = open_stores(sqlite_settings(data))
+
+    def heard(_aws, awaited, *, seconds, say):
+        """Until the webhook has tried, instead of for a time."""
+        until(lambda: "not-confirmed" in (stores.control.get(HEARD) or {}).get("webhook", {}))
+        say(awaited)
+        return tuple(awaited)
+
+    with running("webhook.wsgi:app", environ, tmp_path) as port:
+        url = f"http://127.0.0.1:{port}/sns"
+        with monkeypatch.context() as patched:
+            patched.setattr(provision_run, "wait_for", heard)
+            result = provision("--webhook-url", url, SESGATE_WEBHOOK_LISTEN=f"127.0.0.1:{port}")
+        sandbox.set_faults()
+        again = provision("--webhook-url", url)
+    stores.close()
+    assert result.exit_code == 1
+    assert "the request reached the webhook, which could not confirm it" in result.stderr
+    assert "sns:ConfirmSubscription" in result.stderr
+    assert "nothing answers" not in result.stderr
+    assert again.exit_code == 0, again.output
 
 
 def test_nobody_waits_who_does_not_want_to(provision):
@@ -382,7 +411,7 @@ def test_the_waiting_is_told_what_the_webhook_sees(provision, data, monkeypatch)
 
     def wait_for(_aws, awaited, *, seconds, say):
         stores.control.put(
-            "heard",
+            HEARD,
             {
                 "webhook": {
                     "refused": {"at": "2126-01-01T00:00:00Z", "topic": topic(provision), "reason": "Raw delivery."}
