@@ -14,7 +14,6 @@ from gateway.aws.provisioning.plan import Action, Difference, Plan, Step
 from gateway.cli.output import printable
 
 _MARKS = {Action.CREATE: "+", Action.CHANGE: "~", Action.UNCHANGED: "=", Action.FOREIGN: "!"}
-_DONE = {Action.CREATE: "made", Action.CHANGE: "changed"}
 
 
 def show_place(place: Place, who: str) -> None:
@@ -72,9 +71,16 @@ def _value(value: Any) -> str:
 
 def tell_done(step: Step) -> None:
     """One line a step, as it is done."""
-    changed = ", ".join(one.attribute for one in step.differences) if step.action is Action.CHANGE else ""
-    about = f" ({changed})" if changed else ""
-    click.echo(f"{_MARKS[step.action]} {printable(step.resource.title)}: {_DONE[step.action]}{about}")
+    click.echo(f"{_MARKS[step.action]} {printable(step.resource.title)}: {_done(step)}")
+
+
+def _done(step: Step) -> str:
+    changed = [one.attribute for one in step.differences]
+    if step.action is Action.CREATE:
+        return "made"
+    if "Confirmed" in changed:
+        return "asked to confirm again"
+    return f"changed ({', '.join(changed)})"
 
 
 def warn(sentence: str) -> None:

@@ -191,6 +191,7 @@ def test_a_webhook_that_may_not_confirm_is_told_of_what_it_lacks(provision, data
     assert "sns:ConfirmSubscription" in result.stderr
     assert "nothing answers" not in result.stderr
     assert again.exit_code == 0, again.output
+    assert "asked to confirm again" in again.stdout
 
 
 def test_nobody_waits_who_does_not_want_to(provision):
