@@ -13,7 +13,7 @@ from gateway.cli.errors import CommandError
 
 def set_variables(path: Path, variables: Mapping[str, str]) -> bool:
     """Leave every other line as it is; False when the file has all of it already. OSError when it cannot be written."""
-    before = _text_of(path)
+    before = text_of(path)
     after = env_file.with_variables(before, variables)
     if after == before:
         return False
@@ -27,7 +27,8 @@ def set_variables(path: Path, variables: Mapping[str, str]) -> bool:
     return True
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What stands in the file; nothing when there is none. CommandError when it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -16,6 +15,7 @@ from typing import TypeVar
 import click
 
 from gateway import env_file
+from gateway.cli.env_files import set_variables, text_of
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
 from gateway.cli.init_answers import (
@@ -83,8 +83,7 @@ def command(
     It may be run again at any time. Credentials of AWS are not asked for: they are found where every AWS program finds
     them (a role, a profile, variables).
     """
-    before = _text_of(path)
-    known = {**env_file.read(before), **os.environ}
+    known = {**env_file.read(text_of(path)), **os.environ}
     ask = _Asker(asks=not yes and sys.stdin.isatty())
     may_be_plain = stamp_of_environment(known) == "sandbox"
     answers = Answers(
@@ -112,7 +111,7 @@ def command(
             lambda text: parse_reports(text, may_be_plain=may_be_plain),
         ),
     )
-    _write(path, before, answers.variables())
+    _write(path, answers.variables())
     _run("migrate", path)
     wants = provisions if provisions is not None else ask.confirm("Wire the AWS account now (sesgate provision)?")
     arguments = (*answers.provision_arguments(), "--env-file", path.name, "--iam-policy", _IAM_POLICY)
@@ -136,7 +135,7 @@ def _without_waiting(answers: Answers, path: Path, ask: _Asker) -> tuple[str, ..
 
 
 def _webhook_answers(path: Path) -> bool:
-    known = {**os.environ, **env_file.read(_text_of(path))}
+    known = {**os.environ, **env_file.read(text_of(path))}
     settings = read_settings({name: value for name, value in known.items() if name.startswith("SESGATE_")})
     try:
         return answers_to(settings.webhook_listen, "/healthz")
@@ -187,30 +186,13 @@ def _networks_of(known: dict[str, str]) -> str:
     return known.get("SESGATE_TRUSTED_NETWORKS", "")
 
 
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError:
-        raise CommandError(f"{path} is not UTF-8, so it cannot be added to.") from None
-
-
-def _write(path: Path, before: str, variables: dict[str, str]) -> None:
-    """Replace the file as a whole, and say what changed. It is ours alone: it may get secrets one day."""
-    after = env_file.with_variables(before, variables)
-    values = env_file.read(after)
+def _write(path: Path, variables: dict[str, str]) -> None:
+    """Write the file and say what is in it; SettingsError before, when what would stand there then is wrong."""
+    values = env_file.read(env_file.with_variables(text_of(path), variables))
     read_settings({name: value for name, value in values.items() if name.startswith("SESGATE_")})
-    if after == before:
+    if not set_variables(path, variables):
         click.echo(f"{path} has all of it already.")
         return
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.absolute().parent, prefix=f"{path.name}.", delete=False
-    ) as new:
-        new.write(after)
-        new.flush()
-        os.fsync(new.fileno())
-    Path(new.name).replace(path)
     click.echo(f"{path} is written:")
     for name, value in variables.items():
         click.echo(f"  {name}={value}")
@@ -224,7 +206,7 @@ def _run(name: str, path: Path, *arguments: str) -> None:
 
 def _ended_badly(name: str, path: Path, *arguments: str) -> bool:
     """Run one of our own commands in a program of its own, which reads the new file."""
-    written = env_file.read(_text_of(path))
+    written = env_file.read(text_of(path))
     # What the file says now counts, whatever was in the environment when init began.
     environ = {**os.environ, **written}
     click.echo(f"\n$ sesgate {shlex.join((name, *arguments))}")
