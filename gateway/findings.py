@@ -43,10 +43,16 @@ def skipped(check: str, seen: str) -> Finding:
 
 
 class Ledger:
-    """Findings in the order in which they are made, each told to `tell` at once; and what stands in whose way."""
+    """Findings in the order in which they are made, each told to `tell` at once; and what stands in whose way.
 
-    def __init__(self, tell: Callable[[Finding], None] = lambda _finding: None) -> None:
+    `known` are findings of others, which count for what is needed and are not among its own.
+    """
+
+    def __init__(
+        self, tell: Callable[[Finding], None] = lambda _finding: None, *, known: Iterable[Finding] = ()
+    ) -> None:
         self._tell = tell
+        self._known = list(known)
         self._found: list[Finding] = []
 
     @property
@@ -64,11 +70,12 @@ class Ledger:
         One that was skipped stands for what it needed, so that a person reads the cause and no chain of consequences.
         """
         wanted = set(needs)
-        for finding in self._found:
-            if finding.check in wanted and finding.level is Level.FAILED:
+        concerned = [finding for finding in (*self._known, *self._found) if finding.check in wanted]
+        for finding in concerned:
+            if finding.level is Level.FAILED:
                 return finding.check
-        for finding in self._found:
-            if finding.check in wanted and finding.level is Level.SKIPPED:
+        for finding in concerned:
+            if finding.level is Level.SKIPPED:
                 return finding.seen.removeprefix(_NEEDS) if finding.seen.startswith(_NEEDS) else finding.check
         return None
 

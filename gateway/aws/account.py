@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,6 +44,11 @@ def read_account() -> Account:
         response = client.get_account()
     except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: an endpoint that is no URL
         raise AccountUnknownError(str(error)) from error
+    return account_of(response)
+
+
+def account_of(response: Mapping[str, Any]) -> Account:
+    """What `GetAccount` answered."""
     quota = response.get("SendQuota", {})
     return Account(
         max_send_rate=float(quota.get("MaxSendRate", 1.0)),

@@ -24,6 +24,7 @@ _COMMANDS = {
     "feedback-queue": ("gateway.cli.feedback_queue", "Run the SQS consumer, the way without a public endpoint."),
     "admin": ("gateway.cli.admin", "Run the operator's metrics endpoint."),
     "sandbox": ("gateway.cli.sandbox", "Run the simulated AWS, or point a shell at it."),
+    "doctor": ("gateway.cli.doctor", "Look at every link, and say what is broken and how to mend it."),
     "prove": ("gateway.cli.prove", "Prove the whole loop with SES's mailbox simulator."),
     "provision": ("gateway.cli.provision", "Wire the AWS account, so that what SES reports arrives here."),
     "migrate": ("gateway.cli.migrate", "Create or upgrade the database schema."),

@@ -71,6 +71,10 @@ class Certificates:
         self._failure = ""
         self._tell_at = datetime.min.replace(tzinfo=UTC)
 
+    @property
+    def expires_at(self) -> datetime:
+        return self._expires_at
+
     def context(self, listener: Listener) -> ssl.SSLContext:
         """The context for the next handshake of a listener."""
         return self._contexts[listener.min_tls]

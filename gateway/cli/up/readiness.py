@@ -41,7 +41,7 @@ def probes(settings: Settings, broker_url: str, *, sandbox: bool, since: datetim
     app = make_app(broker_url)
     return (
         *((_http("sandbox", settings.sandbox_listen, "/_sandbox/healthz"),) if sandbox else ()),
-        *(_smtp(listener, settings) for listener in settings.listeners),
+        *(smtp_probe(listener, settings) for listener in settings.listeners),
         _http("webhook", settings.webhook_listen, "/readyz"),
         *((_feedback_queue(settings, since),) if settings.feedback_queue_url else ()),
         _http("admin", settings.admin_listen, "/healthz"),
@@ -78,7 +78,9 @@ def _http(name: str, address: HostPort, path: str) -> Probe:
     return Probe(name, lambda: answers(address, path))
 
 
-def _smtp(listener: Listener, settings: Settings) -> Probe:
+def smtp_probe(listener: Listener, settings: Settings) -> Probe:
+    """Whether the front greets on a listener."""
+
     def check() -> bool:
         with (
             _connect(listener.address) as connection,

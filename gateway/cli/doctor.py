@@ -1,0 +1,173 @@
+"""`sesgate doctor`: looks at every link between an application's mail and SES's report, and says what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from gateway.aws.checks.asking import PatientAws, Situation
+from gateway.aws.checks.dns import Lookup, Question
+from gateway.aws.checks.everything import chain, look_at_aws
+from gateway.aws.session import Aws
+from gateway.cli import doctor_local as local
+from gateway.cli import doctor_store as stored
+from gateway.cli.doctor_screen import show
+from gateway.cli.errors import FAILED
+from gateway.cli.help import example
+from gateway.cli.output import show_json
+from gateway.cli.progress import bar
+from gateway.findings import Finding, Ledger, Level, skipped
+from gateway.sandbox.names import SIGNING_CERTIFICATE_FILE
+from gateway.settings import Settings
+from gateway.store.control import HEARD
+from gateway.store.errors import StoreError
+from gateway.store.schema import stamp_of_environment
+from gateway.store.stores import Stores
+from gateway.store.trusted_topics import trusted_topics
+
+_LONGEST = 60.0
+"""Seconds for all that is asked of AWS; it is mostly five."""
+_A_CALL_EVERY = 1.0
+_WITHOUT_DATABASE = (stored.DISPATCHER, "workers", "sending", "reports")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What doctor asks beyond this machine, for tests to put others in their place."""
+
+    aws: Aws
+    now: Callable[[], datetime]
+    lookup: Callable[[Question], tuple[str, ...]]
+
+
+@click.command(epilog=example("sesgate doctor", "sesgate doctor --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print a list of findings as JSON.")
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """Look at every link of this gateway and of AWS, and say what is broken and how to mend it.
+
+    Nothing is changed, and no mail is sent (`sesgate prove` does that). It ends with 1 when something is broken;
+    warnings are no failure.
+    """
+    with bar("Looking", None) as advance:
+        findings = examine(lambda _finding: advance(1))
+    if as_json:
+        show_json(findings)
+    else:
+        show(findings)
+    if any(finding.level is Level.FAILED for finding in findings):
+        context.exit(FAILED)
+
+
+def examine(tell: Callable[[Finding], None], outside: Callable[[], Outside] | None = None) -> list[Finding]:
+    """All findings; each is told as soon as it is made."""
+    ground = Ledger(tell)
+    settings = local.look_at_settings(ground)
+    if settings is None:
+        return list(ground.findings)
+    local.look_at_disk(ground, settings)
+    stores = stored.look_at_database(ground, settings)
+    try:
+        return _examine(tell, ground, settings, stores, (outside or _outside)())
+    finally:
+        if stores is not None:
+            stores.close()
+
+
+def _outside() -> Outside:
+    interval = _A_CALL_EVERY if stamp_of_environment(os.environ) == "aws" else 0.0
+    return Outside(PatientAws(interval=interval, seconds=_LONGEST), lambda: datetime.now(UTC), Lookup())
+
+
+def _examine(
+    tell: Callable[[Finding], None], ground: Ledger, settings: Settings, stores: Stores | None, outside: Outside
+) -> list[Finding]:
+    """This machine and AWS at the same time, for both are mostly waiting."""
+    alive, ready = local.ask_webhook(settings.webhook_listen)
+    situation = _situation(settings, stores, webhook_is_well=alive and ready)
+    here, cloud = Ledger(tell, known=ground.findings), Ledger(tell, known=ground.findings)
+    with ThreadPoolExecutor(1, thread_name_prefix="aws") as pool:
+        # What the simulation was given is not asked of the real AWS, and the reverse.
+        needs = (stored.STAMP,) if _has_failed(ground, stored.STAMP) else ()
+        looking = pool.submit(
+            look_at_aws, cloud, outside.aws, situation, needs=needs, now=outside.now, lookup=outside.lookup
+        )
+        _look_here(here, settings, stores, outside.now())
+        here.add(
+            local.judge_webhook(
+                settings.webhook_listen,
+                alive=alive,
+                ready=ready,
+                reads_queue=settings.feedback_queue_url is not None,
+                database=stores is not None,
+            )
+        )
+        looking.result()
+    known = (*ground.findings, *here.findings, *cloud.findings)
+    end = Ledger(tell, known=known)
+    if stores is not None:
+        links = (*chain(situation, [finding.check for finding in cloud.findings]), local.WEBHOOK, stored.READER)
+        stored.look_at_reports(end, stores, situation.heard, _failed(known, links), outside.now())
+    return [*known, *end.findings]
+
+
+def _look_here(ledger: Ledger, settings: Settings, stores: Stores | None, now: datetime) -> None:
+    if stores is None:
+        missing = ledger.missing([stored.DATABASE, stored.SCHEMA, stored.STAMP])
+        ledger.add(*(skipped(check, f"needs {missing}") for check in _WITHOUT_DATABASE))
+    else:
+        dispatcher = stored.look_at_dispatcher(stores.control, settings.dispatcher_lease.total_seconds())
+        ledger.add(dispatcher)
+        local.look_at_broker(ledger, settings, dispatches=dispatcher.level is Level.OK)
+        stored.look_at_work(ledger, stores, settings)
+    local.look_at_listeners(ledger, settings)
+    local.look_at_certificate(ledger, settings, now)
+
+
+def _situation(settings: Settings, stores: Stores | None, *, webhook_is_well: bool) -> Situation:
+    """As far as the database can tell; without it, what the settings say."""
+    topics, sets, senders = (
+        frozenset(settings.sns_topic_arns),
+        [settings.ses_configuration_set],
+        [settings.rewrite_from],
+    )
+    heard = {}
+    if stores is not None:
+        try:
+            credentials = stores.credentials.all()
+            topics |= trusted_topics(stores.db)
+            heard = stores.control.get(HEARD) or {}
+            sets += [one.configuration_set for one in credentials]
+            senders += [sender for one in credentials for sender in one.senders]
+        except StoreError:
+            heard = {}
+    simulated = stamp_of_environment(os.environ) == "sandbox"
+    return Situation(
+        feedback=settings.feedback,
+        configuration_sets=_unique(sets),
+        trusted_topics=topics,
+        queue=settings.feedback_queue_url,
+        rewrite_from=settings.rewrite_from,
+        senders=_unique(senders),
+        heard=heard,
+        pinned_certificate=settings.sandbox_directory / SIGNING_CERTIFICATE_FILE if simulated else None,
+        webhook_is_well=webhook_is_well,
+    )
+
+
+def _unique(names: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _has_failed(ledger: Ledger, check: str) -> bool:
+    return bool(_failed(ledger.findings, (check,)))
+
+
+def _failed(findings: Sequence[Finding], checks: Iterable[str]) -> list[str]:
+    wanted = set(checks)
+    return [finding.check for finding in findings if finding.check in wanted and finding.level is Level.FAILED]
