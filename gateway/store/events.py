@@ -16,7 +16,7 @@ from gateway.store.sql import Row, Sql
 from gateway.store.strikes import explain, judge_bounced, judge_delivered
 from gateway.store.suppression_rows import last_lifted, suppress_by_event
 from gateway.store.times import now_micros, to_micros
-from gateway.suppression_policy import PASSING, Policy, rule, rule_of
+from gateway.suppression_policy import PASSING, Policy, Reason, rule, rule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,19 +248,25 @@ def _judge(sql: Sql, feedback: Feedback, blamed: _Blamed, event: _Event, policy:
         judge_bounced(sql, blamed.key, policy)
     elif feedback.kind is EventKind.DELIVERY:
         judge_delivered(sql, blamed.key, policy)
-    elif ruling.reason is not None and event.known_since > (last_lifted(sql, blamed.key) or 0):
-        expires_at = policy.expires(ruling.reason, feedback.occurred_at)
-        suppress_by_event(
-            sql,
-            blamed.address,
-            blamed.key,
-            ruling.reason,
-            source=f"SES {feedback.kind}",
-            detail=_explain(feedback),
-            at=to_micros(feedback.occurred_at),
-            event_id=event.id,
-            expires_at=None if expires_at is None else to_micros(expires_at),
-        )
+    elif ruling.reason is not None:
+        sql.in_turn(blamed.key)  # whoever lifts it at this moment is waited for, and then has had his word
+        if event.known_since > (last_lifted(sql, blamed.key) or 0):
+            _suppress(sql, feedback, ruling.reason, blamed, event, policy)
+
+
+def _suppress(sql: Sql, feedback: Feedback, reason: Reason, blamed: _Blamed, event: _Event, policy: Policy) -> None:
+    expires_at = policy.expires(reason, feedback.occurred_at)
+    suppress_by_event(
+        sql,
+        blamed.address,
+        blamed.key,
+        reason,
+        source=f"SES {feedback.kind}",
+        detail=_explain(feedback),
+        at=to_micros(feedback.occurred_at),
+        event_id=event.id,
+        expires_at=None if expires_at is None else to_micros(expires_at),
+    )
 
 
 def _explain(feedback: Feedback) -> str:

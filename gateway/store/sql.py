@@ -43,13 +43,15 @@ class Sql:
         """Like `to_change`, and leaves out the rows that another transaction has in hand."""
         return " FOR NO KEY UPDATE SKIP LOCKED" if self._locks_rows else ""
 
-    def in_turn(self, subject: str) -> None:
+    def in_turn(self, subject: str, *, alone: bool = True) -> None:
         """Wait for whoever counts the same: what this transaction counts, others add to only after its commit.
 
-        A lock of rows does not do for it, since the rows that others add are not there yet.
+        A lock of rows does not do for it, since the rows that others add are not there yet. Those that are not `alone`
+        do not wait for one another, but for those that are, and these for them.
         """
         if self._locks_rows:
-            self.all("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (subject,))
+            lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+            self.all(f"SELECT {lock}(hashtextextended(?, 0))", (subject,))
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> int:
         """Execute a statement that changes rows; the number of rows it changed."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from gateway.feedback import EventKind
 from gateway.store.sql import Row, Sql
-from gateway.store.suppression_rows import SES, Suppression, last_lifted, lift, standing, suppress_by_event
+from gateway.store.suppression_rows import SES, Suppression, last_lifted, lift, restate, standing, suppress_by_event
 from gateway.store.times import from_micros, now_micros, span, to_micros
 from gateway.suppression_policy import (
     PASSING,
@@ -49,8 +49,11 @@ def judge_bounced(sql: Sql, key: str, policy: Policy) -> None:
 
 def judge_delivered(sql: Sql, key: str, policy: Policy) -> None:
     """Lift what a delivery has refuted, unless later bounces say the same."""
-    if standing(sql, key) is None and not _has_bounced(sql, key):
-        return  # as nearly all who are delivered to
+    if not _is_passing(sql, key):
+        # A bounce may be under way that sees as little of this delivery as is seen of it here.
+        sql.in_turn(key, alone=False)
+        if not _is_passing(sql, key):
+            return  # as nearly all who are delivered to
     sql.in_turn(key)
     current = standing(sql, key)
     if current is None or current.reason not in PASSING:
@@ -61,6 +64,8 @@ def judge_delivered(sql: Sql, key: str, policy: Policy) -> None:
         lift(sql, key, at=now_micros(), by=SES, why="delivered again")
         if finding is not None:
             _suppress(sql, key, finding)
+    elif finding is not None and current.actor == SES:
+        _restate(sql, key, finding)
 
 
 def cite(sql: Sql, event_id: int) -> tuple[str, str]:
@@ -105,9 +110,9 @@ def _find(sql: Sql, key: str, begin: _Begin, policy: Policy) -> Finding | None:
     return replace(found[0], expires_at=max(ends) if len(ends) == len(found) else None)
 
 
-def _has_bounced(sql: Sql, key: str) -> bool:
-    bounced = "SELECT 1 FROM events WHERE blamed_key = ? AND kind = ? LIMIT 1"
-    return sql.value(bounced, (key, EventKind.BOUNCE.value)) is not None
+def _is_passing(sql: Sql, key: str) -> bool:
+    """Whether the address is suppressed for what a delivery refutes, as far as that is committed."""
+    return sql.value("SELECT reason FROM suppressions WHERE address_key = ?", (key,)) in PASSING
 
 
 def _begin(sql: Sql, key: str) -> _Begin:
@@ -160,6 +165,20 @@ def _suppress(sql: Sql, key: str, finding: Finding) -> None:
         key,
         finding.reason,
         source=f"SES {EventKind.BOUNCE}",
+        detail=detail,
+        at=to_micros(finding.began.occurred_at),
+        event_id=finding.began.event_id,
+        expires_at=None if finding.expires_at is None else to_micros(finding.expires_at),
+    )
+
+
+def _restate(sql: Sql, key: str, finding: Finding) -> None:
+    """One of the bounces turned out to be an automatic reply: the others may have begun later, and end sooner."""
+    address, detail = cite(sql, finding.began.event_id)
+    restate(
+        sql,
+        key,
+        address=address,
         detail=detail,
         at=to_micros(finding.began.occurred_at),
         event_id=finding.began.event_id,

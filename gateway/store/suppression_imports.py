@@ -149,7 +149,7 @@ _CHANGING = (
     f"SELECT r.ordinal, s.reason, r.reason, s.expires_at IS NOT NULL AND s.expires_at <= ?, {_NEW} > {_OLD_RANK}"
     f" FROM suppression_import_rows r JOIN suppressions s ON s.address_key = r.address_key WHERE {_BATCH}"
     " AND (r.expires_at IS NULL OR r.expires_at > ?)"
-    f" AND ({_NEW} > {_OLD_RANK} OR s.expires_at <= ? OR (r.reason = s.reason AND {_OUTLASTED})) ORDER BY r.ordinal"
+    f" AND ({_NEW} > {_OLD_RANK} OR s.expires_at <= ? OR ({_OUTLASTED})) ORDER BY r.ordinal"
 )
 _PLAIN = "address, reason, since, source, detail, scope, note, actor, created_at, expires_at, event_id"
 # The bounds are for PostgreSQL, which would else read the whole list for them.

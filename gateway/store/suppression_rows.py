@@ -1,7 +1,7 @@
 """Suppressions as rows: how they are read, begun and ended, for use inside transactions.
 
 A reason only grows while it is in force: a stronger one takes the place of a weaker one, and the end of the two that is
-later is the end of both. What ends for whatever cause goes to the history.
+later is the end of both, whichever came first. What ends for whatever cause goes to the history.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ def suppress(
 ) -> bool:
     """Suppress the subject with this key since `at`; False when that changed nothing.
 
-    It changes nothing when a stronger reason is in force, the same one for as long, or when its own time is over
-    already. All times are microseconds.
+    Of two reasons the stronger one stays, and of two ends the later: a hard bounce that is reported while a person has
+    stopped the mail for a week holds when the week is over. So it changes nothing when a reason as strong is in force
+    for as long, or when its own time is over already. All times are microseconds.
     """
     now = now_micros()
     if not _is_in_force(expires_at, now):
@@ -123,7 +124,7 @@ def suppress(
             _end(sql, key, scope, current, at=now, by=_BY_ITSELF, why=f"replaced by {reason}")
             expires_at = _later(expires_at, ends)
         else:
-            return reason is current and _prolong(sql, row_key, ends, expires_at)
+            return _prolong(sql, row_key, ends, expires_at)
     sql.tally(BEGUN, reason.value)
     return True
 
@@ -140,13 +141,28 @@ def suppress_by_event(
     event_id: int | None,
     expires_at: int | None,
 ) -> None:
-    """Suppress because SES reported something. Reports come in any order: of several, the earliest is the beginning."""
+    """Suppress because SES reported something. Reports come in any order: of several, the earliest is the beginning.
+
+    What would have ended by now changes nothing, as it would have if it had come first.
+    """
+    now = now_micros()
+    if not _is_in_force(expires_at, now):
+        return
     suppress(sql, address, key, reason, source=source, detail=detail, at=at, event_id=event_id, expires_at=expires_at)
     sql.run(
         "UPDATE suppressions SET address = ?, source = ?, detail = ?, since = ?, event_id = ? WHERE address_key = ?"
         " AND reason = ? AND actor = ? AND (since > ? OR (since = ? AND event_id IS NULL))"
         " AND (expires_at IS NULL OR expires_at > ?)",
-        (address, source, detail, at, event_id, key, reason.value, SES, at, at, now_micros()),
+        (address, source, detail, at, event_id, key, reason.value, SES, at, at, now),
+    )
+
+
+def restate(sql: Sql, key: str, *, address: str, detail: str, at: int, event_id: int, expires_at: int | None) -> None:
+    """Let an entry that SES's reports have made begin and end as they say by now, which may be later and sooner."""
+    sql.run(
+        "UPDATE suppressions SET address = ?, detail = ?, since = ?, event_id = ?, expires_at = ?"
+        " WHERE address_key = ? AND actor = ?",
+        (address, detail, at, event_id, expires_at, key, SES),
     )
 
 
@@ -160,10 +176,14 @@ def lift(sql: Sql, key: str, *, at: int, by: str, why: str, scope: str = "") -> 
 
 
 def last_lifted(sql: Sql, key: str) -> int | None:
-    """When a person last lifted what held for all credentials; None when nobody has."""
+    """When a person last lifted what held for all credentials; None when nobody has.
+
+    What a clock that was ahead wrote into the future does not count: no report until then would suppress anybody.
+    """
     lifted: int | None = sql.value(
-        "SELECT max(ended_at) FROM suppression_history WHERE address_key = ? AND scope = '' AND ended_by NOT IN (?, ?)",
-        (key, _BY_ITSELF, SES),
+        "SELECT max(ended_at) FROM suppression_history WHERE address_key = ? AND ended_at <= ? AND scope = ''"
+        " AND ended_by NOT IN (?, ?)",
+        (key, now_micros(), _BY_ITSELF, SES),
     )
     return lifted
 

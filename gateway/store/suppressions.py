@@ -131,6 +131,7 @@ class Suppressions:
             raise ValueError("a suppression is not lifted without a reason")
 
         def work(sql: Sql) -> Suppression | None:
+            sql.in_turn(subject.key)  # a report that is being processed comes first, and is lifted too
             found = standing(sql, subject.key, scope)
             if found is None:
                 return None

@@ -45,3 +45,14 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     opened = sqlite_stores(tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def pair(postgres: Postgres, postgres_template: str) -> Iterator[list[Stores]]:
+    """Two programs on one PostgreSQL database."""
+    name = postgres.new_database(postgres_template)
+    opened = [open_stores(Settings(database_url=postgres.url(name))) for _ in range(2)]
+    yield opened
+    for stores in opened:
+        stores.close()
+    postgres.drop(name)

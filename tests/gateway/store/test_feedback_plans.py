@@ -71,7 +71,7 @@ def test_feedback_scans_no_table(stores, tmp_path, monkeypatch):
             if text in judging
         ]
     connection.close()
-    assert len(judging) == 4
+    assert len(judging) == 3
     assert all(JUDGING in plan for plan in plans)
 
 

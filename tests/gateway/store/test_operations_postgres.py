@@ -5,46 +5,13 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
-import pytest
-
 from gateway.lifecycle import Happening, Status
-from gateway.settings import Settings
 from gateway.store.operations import Action, Operations, Order, Outcome, Selection, Skip
 from gateway.store.sending import happen
-from gateway.store.stores import open_stores
 from gateway.store.times import now_micros, span
 from tests.support.mail import accept, change, lease_of, mark, rows, status
+from tests.support.meeting import Held, waits_for_a_lock
 from tests.support.waiting import until
-
-
-@pytest.fixture
-def pair(postgres, postgres_template):
-    """Two programs on one database."""
-    name = postgres.new_database(postgres_template)
-    opened = [open_stores(Settings(database_url=postgres.url(name))) for _ in range(2)]
-    yield opened
-    for stores in opened:
-        stores.close()
-    postgres.drop(name)
-
-
-class Held:
-    """A write transaction of one program that stays open until it is let go."""
-
-    def __init__(self, stores, run):
-        self._entered, self._go = threading.Event(), threading.Event()
-        self._future = stores.db.submit(lambda sql: self._hold(run, sql))
-        assert self._entered.wait(30)
-
-    def _hold(self, run, sql):
-        run(sql)
-        self._entered.set()
-        while not self._go.wait(0.1):
-            sql.value("SELECT 1")  # the server ends a transaction that is idle
-
-    def let_go(self):
-        self._go.set()
-        self._future.result(timeout=30)
 
 
 def cancelling(stores):
@@ -55,12 +22,6 @@ def cancelling(stores):
     thread = threading.Thread(target=lambda: outcomes.append(sum(operations.run(wanted, ids), Outcome())))
     thread.start()
     return thread, outcomes
-
-
-def waits_for_a_lock(stores):
-    return rows(
-        stores, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
 
 
 def ended_long_ago(stores, *, days):

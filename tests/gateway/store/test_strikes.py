@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -171,6 +172,30 @@ def test_automatic_replies_that_are_ahead_of_their_deliveries_are_forgiven_when_
     assert in_force(stores) is None
 
 
+def test_an_automatic_reply_prolongs_nothing_in_whatever_order_its_delivery_is_told(stores):
+    delivery, reply = delivered("x", ago(hours=21)), soft("x", ago(hours=10))
+    strikes = five_strikes()
+    for order in itertools.permutations([[delivery], strikes, [reply]]):
+        arrive(stores, *itertools.chain(*order))
+        found = in_force(stores)
+        assert (found.since, found.expires_at) == (
+            strikes[4].occurred_at,
+            strikes[4].occurred_at + timedelta(days=14),
+        ), order
+        forget(stores)
+
+
+def test_an_automatic_reply_begins_nothing_in_whatever_order_its_delivery_is_told(stores):
+    delivery, reply, *strikes = delivered("x", ago(hours=21)), soft("x", ago(hours=17, minutes=30)), *five_strikes()
+    for order in itertools.permutations([[delivery], strikes, [reply]]):
+        arrive(stores, *itertools.chain(*order))
+        assert in_force(stores).since == strikes[4].occurred_at, order
+        assert rows(stores, "SELECT ses_message_id FROM events WHERE id = ?", in_force(stores).event_id) == [
+            ("mail-4",)
+        ]
+        forget(stores)
+
+
 def test_a_delivery_starts_the_count_anew(stores):
     strikes = five_strikes()
     arrive(stores, *strikes[:4], delivered("other", ago(hours=16, minutes=30)), strikes[4])
@@ -247,6 +272,33 @@ def test_the_earliest_of_several_hard_bounces_is_the_beginning(stores):
         forget(stores)
 
 
+def test_a_hard_bounce_holds_when_what_a_person_stopped_for_a_while_is_over(stores):
+    """Whichever of the two comes first."""
+    for first, second in itertools.permutations([stop_for_a_day, lambda _: arrive(stores, hard("m", ago(hours=1)))]):
+        first(stores)
+        second(stores)
+        assert (in_force(stores).reason, in_force(stores).expires_at) == (Reason.MANUAL, None)
+        forget(stores)
+
+
+def stop_for_a_day(stores):
+    tomorrow = NOW + timedelta(days=1)
+    stores.suppressions.add(
+        parse_mailbox(JANE), Reason.MANUAL, source="operator", detail="", actor="jim", expires_at=tomorrow
+    )
+
+
+def test_a_report_of_long_ago_does_not_make_a_suppression_older(stores):
+    """It would not have been in force any more, had it come first."""
+    month = replace(stores.notifications._policy, lasting={Reason.BOUNCE: timedelta(days=30)})
+    stores.notifications._policy = month
+    old, new = hard("m-1", ago(days=60)), hard("m-2", ago(days=1))
+    for order in ((old, new), (new, old), (new, old, old)):
+        arrive(stores, *order)
+        assert in_force(stores).since == new.occurred_at
+        forget(stores)
+
+
 # A person's word
 
 
@@ -271,6 +323,15 @@ def test_a_report_that_comes_after_a_lifting_suppresses_again_even_if_it_is_olde
     arrive(stores, hard("m-1", ago(hours=1)))
     lift(stores)
     arrive(stores, report_of("m-2", ago(hours=2)))
+    assert in_force(stores) is not None
+
+
+@pytest.mark.parametrize("report_of", [hard, complained, listed])
+def test_a_lifting_by_a_clock_that_was_ahead_does_not_silence_the_reports_until_then(stores, report_of):
+    arrive(stores, hard("m-1", ago(hours=1)))
+    lift(stores)
+    change(stores, "UPDATE suppression_history SET ended_at = ended_at + ?", span(timedelta(days=365)))
+    arrive(stores, report_of("m-2", ago(minutes=2)))
     assert in_force(stores) is not None
 
 
