@@ -20,6 +20,7 @@ from gateway.store.errors import StoreUnavailableError
 from gateway.store.replays import BATCH, Detail, FoundEvent, Progress, Replays, Stored
 
 _LOOK_EVERY = 0.5  # seconds
+_LAST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @command.command("list", epilog=example("sesgate feedback list --day 2026-11-21 --limit 20"))
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
-@click.option("--before", type=click.IntRange(1), metavar="ID", help="Go on behind this notification.")
+@click.option("--before", type=click.IntRange(1, _LAST_ID), metavar="ID", help="Go on behind this notification.")
 @click.option("--not-understood", is_flag=True, help="Only what is of an unknown kind and waits for a new release.")
 @_DAY
 @_JSON
@@ -90,7 +91,7 @@ def show(notification: str, as_json: bool) -> None:
     with opened_stores(settings) as stores:
         detail = Replays(stores.db).show(notification)
     if detail is None:
-        raise CommandError(f"There is no notification {printable(notification)}.")
+        raise _unknown(notification)
     if as_json:
         show_json({**_plain(detail.stored), "events": plain(detail.events), "message": detail.message})
         return
@@ -100,6 +101,10 @@ def show(notification: str, as_json: bool) -> None:
         show_table(("TIME", "RECIPIENT", "WHAT", "MESSAGE"), map(_event_row, detail.events))
     click.echo()
     click.echo(_no_longer_kept(settings) if detail.message is None else readable(detail.message))
+
+
+def _unknown(typed: str) -> CommandError:
+    return CommandError(f"There is no notification {printable(typed) or repr(typed)}.")
 
 
 def _pairs(stored: Stored) -> Iterator[tuple[str, str]]:
@@ -180,7 +185,7 @@ def _kept(replays: Replays, settings: Settings, typed: str) -> int:
     """The id of a notification that can be processed again; CommandError when there is none."""
     detail: Detail | None = replays.show(typed)
     if detail is None:
-        raise CommandError(f"There is no notification {printable(typed)}.")
+        raise _unknown(typed)
     if detail.message is None:
         raise CommandError(f"Notification {printable(typed)} cannot be replayed. {_no_longer_kept(settings)}")
     return detail.stored.id

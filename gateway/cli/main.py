@@ -55,6 +55,13 @@ class Sesgate(click.Group):
             raise TypeError(f"{_COMMANDS[cmd_name][0]}.command is no click command")
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """UsageError when an argument is no text: no database takes it, and no terminal shows it."""
+        for argument in args:
+            if not _is_text(argument):
+                raise UsageError(f"{argument!r} is not UTF-8 text.")
+        return super().parse_args(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
@@ -71,6 +78,15 @@ class Sesgate(click.Group):
                 raise
             where = f"{error.filename}: " if error.filename else ""
             raise CommandError(f"{where}{error.strerror or error}.") from error
+
+
+def _is_text(argument: str) -> bool:
+    """Octets that are not UTF-8 become surrogates (PEP 383)."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @click.group(

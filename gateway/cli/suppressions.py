@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
 
-from gateway.addresses import AddressError
+from gateway.addresses import AddressError, address_key
 from gateway.cli.context import actor, load_settings, opened_stores
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
 from gateway.cli.moments import moment_or_term
 from gateway.cli.output import show_json
+from gateway.cli.suppression_lists import REASONS, require_credential
 from gateway.cli.suppressions_lift import AT_SES, lift_at_ses_too, require_listable
 from gateway.cli.suppressions_screen import (
     Look,
@@ -31,7 +33,6 @@ from gateway.subjects import Subject, domain_key_of, entry_key, parse_subject
 from gateway.suppression_policy import Policy, Reason
 
 _SOURCE = "operator"
-_REASONS = click.Choice([reason.value for reason in Reason])
 _SUBJECT = click.argument("subject", metavar="ADDRESS")
 
 # Commands with a module of their own, which is loaded only when it is asked for.
@@ -69,7 +70,7 @@ def command() -> None:
 @command.command("list", epilog=example("sesgate suppressions list --reason complaint --limit 100"))
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
 @click.option("--after", metavar="ADDRESS", default="", help="Go on behind this address.")
-@click.option("--reason", type=_REASONS, help="Only those suppressed for this reason.")
+@click.option("--reason", type=REASONS, help="Only those suppressed for this reason.")
 @click.option("--credential", "--scope", "scope", metavar="NAME", help="Only what is for this credential alone.")
 @click.option("--expired", is_flag=True, help="Those whose time is over, as long as they are not put away.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -77,7 +78,7 @@ def list_(limit: int, after: str, reason: str | None, scope: str | None, expired
     """List suppressed addresses in alphabetical order."""
     key = _key(after) if after else ""
     with opened_stores(load_settings()) as stores:
-        _require_credential(stores, scope)
+        require_credential(stores, scope)
         found = stores.suppressions.list(
             limit=limit, after=key, reason=Reason(reason) if reason else None, scope=scope, expired=expired
         )
@@ -97,8 +98,8 @@ def show(subject: str, as_json: bool) -> None:
 
     The exit code is 1 when nothing keeps mail from it now: neither an entry of its own nor one of its domain.
     """
-    asked = _subject(subject)
     with opened_stores(load_settings()) as stores:
+        asked = _known(stores, subject)
         look = _look(stores, asked)
     if as_json:
         show_json(look)
@@ -115,7 +116,7 @@ def show(subject: str, as_json: bool) -> None:
     )
 )
 @_SUBJECT
-@click.option("--reason", type=_REASONS, default=Reason.MANUAL.value, show_default=True, help="Why it is not mailed.")
+@click.option("--reason", type=REASONS, default=Reason.MANUAL.value, show_default=True, help="Why it is not mailed.")
 @click.option("--note", default="", metavar="TEXT", help="A remark for whoever asks later.")
 @click.option("--credential", "scope", metavar="NAME", default="", help="Only mail of this credential is meant.")
 @click.option(
@@ -155,12 +156,13 @@ def remove(subject: str, why: str, scope: str, at_ses: bool | None) -> None:
     SES has an account-level list of its own and goes on blocking what is on it. With --at-ses it is lifted there, too,
     also when nothing is suppressed here any more; no reason is needed then.
     """
-    asked, why = _subject(subject), why.strip()
-    require_listable(asked, scope, at_ses=at_ses)
-    if not why and not at_ses:
-        raise _no_reason()
+    why = why.strip()
     with opened_stores(load_settings()) as stores:
-        _require_credential(stores, scope)
+        asked = _known(stores, subject)
+        require_listable(asked, scope, at_ses=at_ses)
+        if not why and not at_ses:
+            raise _no_reason()
+        require_credential(stores, scope)
         removed = _lift_here(stores, asked, scope, why)
         others = _look(stores, asked).in_force
         if removed is None and not at_ses:
@@ -213,19 +215,27 @@ def _subject(text: str) -> Subject:
         raise UsageError(f"{text!r} is no address and no domain: {error}.") from None
 
 
+def _known(stores: Stores, text: str) -> Subject:
+    """Also what is no address but stands in the list all the same, for SES reported it: it must be possible to lift."""
+    try:
+        return _subject(text)
+    except UsageError:
+        reported = Subject(text.strip(), address_key(text))
+        if stores.suppressions.of(reported) or stores.suppressions.history(reported):
+            return reported
+        raise
+
+
 def _key(text: str) -> str:
     """The key of what `list` names: an address or domain, with a slash and the credential when it is for one alone."""
     try:
         return parse_subject(text).key
     except AddressError:
         subject, slash, scope = text.rpartition("/")
-        return entry_key(_subject(subject).key, scope) if slash else _subject(text).key
+        with suppress(AddressError):
+            return entry_key(parse_subject(subject if slash else text).key, scope if slash else "")
+        return text if address_key(text) == text else _subject(text).key
 
 
 def _end(text: str, now: datetime) -> datetime | None:
     return None if text.casefold() == NEVER else moment_or_term(text, now)
-
-
-def _require_credential(stores: Stores, name: str | None) -> None:
-    if name and stores.credentials.find(name) is None:
-        raise CommandError(f"There is no credential {name}.")

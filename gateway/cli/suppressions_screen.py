@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ import click
 
 from gateway.cli.output import show_pairs, show_table, spoken_time
 from gateway.store.suppression_rows import Ended, Suppression
-from gateway.subjects import Subject, entry_key
+from gateway.subjects import Subject
 
 _EVERYBODY = "all credentials"
 _NEVER = "for ever"
@@ -81,14 +82,14 @@ def spoken_reason(entry: Suppression) -> str:
 
 
 def spoken_removal(entry: Suppression) -> str:
-    """The command that lifts this entry."""
-    scope = f" --credential {entry.scope}" if entry.scope else ""
-    return f'sesgate suppressions remove {entry.address}{scope} --reason "..."'
+    """The command that lifts this entry. An address may hold what a shell reads as more than text: o'brien, `id`."""
+    scope = f" --credential {shlex.quote(entry.scope)}" if entry.scope else ""
+    return f'sesgate suppressions remove {shlex.quote(entry.address)}{scope} --reason "..."'
 
 
 def typed(entry: Suppression) -> str:
-    """What `--after` takes to go on behind this entry."""
-    return entry_key(entry.address, entry.scope)
+    """What `--after` takes to go on behind this entry: its key, for SES reports addresses that are none."""
+    return shlex.quote(entry.key)
 
 
 def in_force(entries: Iterable[Suppression], now: datetime) -> list[Suppression]:

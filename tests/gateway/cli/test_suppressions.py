@@ -4,13 +4,15 @@ import json
 import os
 import pwd
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.addresses import parse_mailbox
+from gateway.addresses import address_key, parse_mailbox
 from gateway.cli.errors import UsageError
 from gateway.cli.moments import moment_or_term
+from gateway.store.suppression_rows import suppress_by_event
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.gateway.cli.test_commands import failed
@@ -205,3 +207,58 @@ def test_a_list_goes_on_where_it_ended(sesgate, stores, shop):
         first = sesgate("suppressions", "list", "--limit", "1", "--after", match[1])
         seen += [line.split("\t")[0] for line in first.stdout.splitlines()[1:]]
     assert seen == ["@example.com", "a@example.com", "a@example.com", "c@x.test"]
+
+
+REPORTED = "jürgen groß@example.com"
+
+
+def reported(stores, address=REPORTED):
+    """As an event that names something which is no address leaves it."""
+    stores.db.write(
+        lambda sql: suppress_by_event(
+            sql,
+            address,
+            address_key(address),
+            Reason.BOUNCE,
+            source="SES Bounce",
+            detail="",
+            at=1,
+            event_id=None,
+            expires_at=None,
+        )
+    )
+
+
+def test_a_list_goes_on_behind_what_is_no_address(sesgate, stores):
+    texts = ["1@example.com", '"@ here"', "mailer.example.com", "o'brien@example.com", REPORTED, "z@example.com"]
+    for text in texts:
+        reported(stores, text)
+    found, page = [], sesgate("suppressions", "list", "--limit", "1")
+    while match := re.search(r"--after (.+)", page.stderr):
+        found.append(page.stdout.splitlines()[1].split("\t")[0])
+        (after,) = shlex.split(match[1])
+        page = sesgate("suppressions", "list", "--limit", "1", "--after", after)
+    assert page.exit_code == 0
+    assert sorted(found) == sorted(texts)
+
+
+def test_what_is_no_address_but_was_reported_can_be_shown_and_lifted(sesgate, stores):
+    reported(stores)
+    assert sesgate("suppressions", "show", REPORTED).exit_code == 0
+    assert sesgate("suppressions", "remove", REPORTED.upper(), "--reason", "a slip", "--not-at-ses").exit_code == 0
+    assert "a slip" in sesgate("suppressions", "show", REPORTED).stdout
+
+
+@pytest.mark.parametrize("address", ["o'brien@example.com", "`id`@example.com", "$HOME@example.com", "a&b@example.com"])
+def test_a_command_that_is_told_is_safe_in_a_shell(sesgate, stores, address):
+    add(stores, address)
+    (told,) = re.findall(r"This changes it: `(.*)`\.", sesgate("why", address).stdout)
+    assert shlex.split(told)[:4] == ["sesgate", "suppressions", "remove", address]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("suppressions", "add", "a@example.com", "--note"), ("suppressions", "list", "--credential"), ("why",)],
+)
+def test_what_is_no_text_is_bad_usage(sesgate, stores, arguments):
+    failed(sesgate(*arguments, "\udcff@example.com"), 2, "'\\udcff@example.com' is not UTF-8 text.")
