@@ -1,14 +1,13 @@
-"""Setting variables in a `.env` file on disk: whole or not at all, and readable by its owner only."""
+"""Setting variables in a `.env` file on disk: whole or not at all, and a new one readable by its owner only."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway import env_file
 from gateway.cli.errors import CommandError
+from gateway.cli.whole_files import replacing
 
 
 def set_variables(path: Path, variables: Mapping[str, str]) -> bool:
@@ -17,20 +16,15 @@ def set_variables(path: Path, variables: Mapping[str, str]) -> bool:
     after = env_file.with_variables(before, variables)
     if after == before:
         return False
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.absolute().parent, prefix=f"{path.name}.", delete=False
-    ) as new:
-        new.write(after)
-        new.flush()
-        os.fsync(new.fileno())
-    Path(new.name).replace(path)
+    with replacing(path, keeps_access=True) as stream:
+        stream.write(after.encode())
     return True
 
 
 def text_of(path: Path) -> str:
-    """What stands in the file; nothing when there is none. CommandError when it is not UTF-8."""
+    """What stands in the file, ends of lines as they are; nothing without one. CommandError when it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError:

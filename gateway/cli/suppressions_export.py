@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from gateway.cli.context import load_settings, opened_stores
 from gateway.cli.help import example
 from gateway.cli.progress import bar
 from gateway.cli.suppression_lists import FORMAT, REASONS, STANDARD, count, format_of, require_credential
+from gateway.cli.whole_files import replacing
 from gateway.store.stores import Stores
 from gateway.store.suppression_rows import Suppression
 from gateway.suppression_files import Entry, csv_header, csv_text, json_text
@@ -76,13 +75,5 @@ def _writing(output: str) -> Iterator[IO[bytes]]:
     if output == STANDARD:
         yield sys.stdout.buffer
         return
-    target = Path(output)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}-", delete=False) as stream:
-        try:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            Path(stream.name).replace(target)
-        except BaseException:
-            Path(stream.name).unlink(missing_ok=True)
-            raise
+    with replacing(Path(output)) as stream:
+        yield stream
