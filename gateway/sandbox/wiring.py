@@ -36,7 +36,8 @@ def _topic(config: SandboxConfig, resources: Resources) -> None:
 def _queues(config: SandboxConfig, resources: Resources) -> None:
     """The queue for `sesgate feedback-queue`, and where it leaves what it cannot take."""
     if resources.queues.find(names.FEEDBACK_DEAD_LETTERS) is None:
-        resources.queues.create(names.FEEDBACK_DEAD_LETTERS, {"MessageRetentionPeriod": _TWO_WEEKS})
+        dead = queue_policy.for_topic(config.queue_arn(names.FEEDBACK_DEAD_LETTERS), config.topic_arn)
+        resources.queues.create(names.FEEDBACK_DEAD_LETTERS, {"MessageRetentionPeriod": _TWO_WEEKS, "Policy": dead})
     if resources.queues.find(names.FEEDBACK_QUEUE) is None:
         redrive = {
             "deadLetterTargetArn": config.queue_arn(names.FEEDBACK_DEAD_LETTERS),
@@ -89,6 +90,7 @@ def _subscription(config: SandboxConfig, webhook_url: str, resources: Resources,
 
 def _subscribe(config: SandboxConfig, webhook_url: str, resources: Resources) -> Subscription:
     protocol = webhook_url.partition(":")[0].lower()
-    made = resources.subscriptions.create(config.topic_arn, protocol, webhook_url, {}, holds=True)
+    redrive = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": config.queue_arn(names.FEEDBACK_DEAD_LETTERS)})}
+    made = resources.subscriptions.create(config.topic_arn, protocol, webhook_url, redrive, holds=True)
     resources.records.save(_RECORD, made.arn)
     return made
