@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from gateway.settings import Settings
 
 _PATIENCE = 30.0  # seconds for each reply; a 250 waits for the disk
 _OK = 250
+_QUEUED_AS = re.compile(r" queued as ([0-9A-HJKMNP-TV-Z]{26})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply to RCPT or to the mail: `ulid` when it was taken, and then the reply's text in any case."""
+    """A reply to RCPT or to the mail; `ulid` is what a gateway that took the mail calls it."""
 
     text: str
     ulid: str | None = None
@@ -72,7 +74,8 @@ def send(door: Door, sender: str, recipient: str, subject: str) -> Answer:
         if code == _OK:
             code, text = client.data(_mail(sender, recipient, subject))
     reply = f"{code} {_decoded(text)}"
-    return Answer(reply, reply.rpartition(" ")[2] if code == _OK else None)
+    taken = _QUEUED_AS.search(reply) if code == _OK else None
+    return Answer(reply, taken and taken[1])
 
 
 def ask(door: Door, sender: str, recipient: str) -> Answer:

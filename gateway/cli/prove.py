@@ -95,7 +95,7 @@ def command(
     five mails and counts them neither as bounces nor as complaints.
     """
     settings = load_settings()
-    mailbox_argument(sender)
+    sender = str(mailbox_argument(sender))
     patience = _patience(timeout)
     door = choose_door(settings, _login(user, secret_file))
     with opened_stores(settings) as stores:
@@ -107,7 +107,7 @@ def command(
             prover.clean_up()
         results = prover.results()
     _show(results, door, as_json=as_json)
-    if any(result.missing_link for result in results):
+    if not results or any(result.missing_link for result in results):
         context.exit(FAILED)
 
 
@@ -160,11 +160,16 @@ class _Prover:
         except (OSError, smtplib.SMTPException) as error:
             proof.seen = replace(proof.seen, reply=_said(error))
             return
-        if answer.ulid is None:
-            proof.seen = replace(proof.seen, reply=answer.text)
-            return
-        proof.ulid = answer.ulid
-        proof.seen = replace(proof.seen, accepted=time.monotonic() - proof.began)
+        took = time.monotonic() - proof.began
+        proof.seen = replace(proof.seen, reply=answer.text)
+        if answer.ulid is not None and self._is_ours(answer.ulid, proof.address):
+            proof.ulid = answer.ulid
+            proof.seen = replace(proof.seen, accepted=took)
+
+    def _is_ours(self, ulid: str, address: str) -> bool:
+        """What answers may be another program, or a gateway with another database, and what it says is not believed."""
+        detail = self._stores.messages.show(ulid)
+        return detail is not None and [each.address for each in detail.recipients] == [address]
 
     def _wait(self, patience: timedelta, advance: Callable[[int], None], is_asked: Callable[[], bool]) -> None:
         ends = time.monotonic() + patience.total_seconds()

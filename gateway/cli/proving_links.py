@@ -29,6 +29,11 @@ def diagnosis(stores: Stores, trial: Trial, seen: Seen, link: Link, began_at: da
 
 def _door(case: _Case) -> str:
     reply = case.seen.reply
+    if reply.startswith("250"):
+        return (
+            f"What listens there took the mail ({reply}), but not into the database that this command reads: is it"
+            " another program, or a gateway with another SESGATE_DATABASE_URL or SESGATE_DATA_DIR?"
+        )
     if reply[:3].isdecimal():
         return f"The gateway answered: {reply}"
     return f"There is no talking with the SMTP front ({reply}); is `sesgate smtp` or `sesgate up` running?"
