@@ -38,12 +38,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """One entry in force here."""
+    """One entry in force here. `is_temporary`: it ends by itself, sooner than its reason does by the settings."""
 
     key: str
     address: str
     reason: Reason
     scope: str
+    is_temporary: bool = False
 
     @property
     def is_domain(self) -> bool:
@@ -200,11 +201,11 @@ def kind_here(local: Local, at_ses: AtSes | None) -> Kind:
     if local.is_domain:
         return Kind.DOMAIN
     if at_ses is None:
-        return _kind_alone(local.reason)
+        return Kind.TEMPORARY if local.is_temporary else _kind_alone(local.reason)
     if local.reason is not at_ses.reason and stronger(local.reason, at_ses.reason) is at_ses.reason:
         return Kind.STRONGER_AT_SES
     # An opt-out or an entry by hand that SES lists as a bounce keeps the mail back all the same.
-    both_told = is_known_to_ses(local.reason) and local.reason is not at_ses.reason
+    both_told = is_known_to_ses(local.reason) and local.reason is not at_ses.reason and not local.is_temporary
     return Kind.STRONGER_HERE if both_told else Kind.IN_STEP
 
 

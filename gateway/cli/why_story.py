@@ -157,34 +157,35 @@ def _elsewhere(event: EventSeen) -> str:
     """A report for the address on mail that was not sent to it from here."""
     if event.sent_to is not None:
         return (
-            f"SES reports for this address: {_said(event)}. The mail was message {event.message} to {event.sent_to},"
-            " from where it seems to have been forwarded."
+            f"SES reports for this address: {_said(event, whose=event.sent_to)}. The mail was message {event.message}"
+            f" to {event.sent_to}, from where it seems to have been forwarded, and that is whom the report is held"
+            " against."
         )
     whose = f"of which nothing is known here (SES message id {event.ses_message_id})"
     return f"SES reports for this address: {_said(event)}. It was on a mail {whose}: another system's, or an old one."
 
 
-def _said(event: EventSeen, *, delivered: bool = False) -> str:
-    said = _EVENTS[event.kind] if event.kind in _EVENTS else _failure(event, delivered=delivered)
+def _said(event: EventSeen, *, delivered: bool = False, whose: str = "the address") -> str:
+    said = _EVENTS[event.kind] if event.kind in _EVENTS else _failure(event, delivered=delivered, whose=whose)
     types = "/".join(filter(None, (event.bounce_type, event.sub_type, event.complaint_type)))
     kind = " ".join(filter(None, (event.kind.value, types)))
     diagnostic = (event.diagnostic or "").rstrip(".")
     return f"{said} [{kind}]{f': {diagnostic}' if diagnostic else ''}"
 
 
-def _failure(event: EventSeen, *, delivered: bool) -> str:
-    """What a bounce or a complaint says. SES echoes its lists as both."""
+def _failure(event: EventSeen, *, delivered: bool, whose: str) -> str:
+    """What a bounce or a complaint says, and what follows for `whose` mail. SES echoes its lists as both."""
     special = _SUB_TYPES.get(event.sub_type or "")
     if special is not None:
         return special
     if event.kind is EventKind.COMPLAINT:
         return _COMPLAINTS.get((event.complaint_type or "").casefold(), "the recipient called it spam")
     if event.bounce_type is BounceType.PERMANENT:
-        return "it bounced for good, and the address is not mailed any more"
+        return f"it bounced for good, and {whose} is not mailed any more"
     counted = rule_of(event.kind, event.bounce_type, event.sub_type, event.complaint_type).strike
     if counted and delivered:
         return "after its delivery something came back, such as an out-of-office reply, which does not count"
-    return "it bounced for a passing reason" + (", which counts a little against the address" if counted else "")
+    return "it bounced for a passing reason" + (f", which counts a little against {whose}" if counted else "")
 
 
 _SUB_TYPES: Mapping[str, str] = {

@@ -19,7 +19,7 @@ ADOPTED_AT_ONCE = 100  # the SMTP front waits for the same gate, so a transactio
 _PAGE = 5_000
 _IN_FORCE = "(expires_at IS NULL OR expires_at > ?)"
 _ENTRIES = (
-    f"SELECT address_key, address, reason, scope FROM suppressions WHERE address_key > ? AND {_IN_FORCE}"
+    f"SELECT address_key, address, reason, scope, since, expires_at FROM suppressions WHERE address_key > ? AND {_IN_FORCE}"
     " ORDER BY address_key LIMIT ?"
 )
 _REASON = f"SELECT reason FROM suppressions WHERE address_key = ? AND {_IN_FORCE}"
@@ -36,8 +36,15 @@ class AccountListing:
         """Everything in force, of every scope, page by page: it may be far longer than memory."""
         after = ""
         while page := self._page(after):
-            yield from (Local(row[0], row[1], Reason(row[2]), row[3]) for row in page)
+            yield from map(self._local, page)
             after = page[-1][0]
+
+    def _local(self, row: Row) -> Local:
+        """What has an end of its own, such as `add --expires 7d`, must not become one for ever by way of SES."""
+        key, address, reason, scope, since, expires_at = row
+        lasts = self._policy.expires(Reason(reason), from_micros(since))
+        is_early = expires_at is not None and (lasts is None or from_micros(expires_at) < lasts)
+        return Local(key, address, Reason(reason), scope, is_temporary=is_early)
 
     def _page(self, after: str) -> list[Row]:
         with self._db.read() as sql:

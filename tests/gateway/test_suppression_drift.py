@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,6 +28,15 @@ HOUR = timedelta(hours=1)
 def here(address, reason=Reason.BOUNCE, scope=""):
     key = address.casefold() if address.startswith("@") else address_key(address)
     return Local(f"{key}/{scope}" if scope else key, address, reason, scope)
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("theirs", [None, ListedReason.BOUNCE])
+def test_what_ends_by_itself_here_is_never_told_to_ses(reason, theirs):
+    """Nothing ends by itself there, and pull would bring it back without an end."""
+    local = replace(here("a@example.com", reason), is_temporary=True)
+    found = None if theirs is None else at_ses(listed("a@example.com", theirs))
+    assert kind_here(local, found) in (Kind.TEMPORARY, Kind.IN_STEP, Kind.STRONGER_AT_SES)
 
 
 def listed(address, reason=ListedReason.BOUNCE, at=NOON):

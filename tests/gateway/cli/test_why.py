@@ -174,7 +174,9 @@ def test_reports_on_forwarded_mail_are_told_on_both_sides(sesgate, stores):
     )
     assert here.endswith("It was reported for jane@example.net, where the mail seems to have been forwarded to.")
     (there,) = story(sesgate("why", "jane@example.net"))
+    assert "it bounced for good, and list@example.com is not mailed any more [Bounce Permanent/General]" in there
     assert f"The mail was message {claim.ulid} to list@example.com" in there
+    assert verdict(sesgate("why", "jane@example.net")) == [CLEAR]
 
 
 def test_reports_on_mail_of_other_systems_are_told(sesgate, stores):

@@ -105,3 +105,18 @@ def test_a_reason_outlives_what_the_settings_say(listing):
     assert listing.outlived(Reason.BOUNCE, NOW - month)
     assert not listing.outlived(Reason.BOUNCE, NOW - WEEK)
     assert not listing.outlived(Reason.COMPLAINT, NOW - 100 * month)
+
+
+@pytest.mark.parametrize(
+    ("reason", "end", "is_temporary"),
+    [
+        (Reason.MANUAL, None, False),
+        (Reason.MANUAL, NOW + WEEK, True),
+        (Reason.COMPLAINT, NOW + WEEK, True),
+        (Reason.BOUNCE, NOW + WEEK, True),
+        (Reason.BOUNCE, NOW + timedelta(days=31), False),
+    ],
+)
+def test_what_ends_sooner_than_its_reason_does_is_temporary(stores, listing, reason, end, is_temporary):
+    add(stores, "a@example.com", reason, expires_at=end)
+    assert [local.is_temporary for local in listing.entries()] == [is_temporary]
