@@ -34,6 +34,9 @@ PAPERS = [
         "credentials",
         "suppression",
         "feedback",
+        "provisioning",
+        "doctor",
+        "aws",
     )
 ]
 EACH = pytest.mark.parametrize("paper", PAPERS, ids=lambda file: file.stem)
@@ -70,8 +73,9 @@ def _options(command: click.Command | None) -> set[str]:
     assert command is not None
     found = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            found |= _options(inner)
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found |= _options(command.get_command(context, name))
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 import psutil
 
 from gateway.settings import Settings
+from gateway.store.messages import MessageDetail
 from gateway.store.stores import Stores, open_stores
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -177,13 +178,19 @@ class Installation:
         return dict(json.loads(shown.stdout))
 
     def statuses(self, ulid: str) -> set[str]:
+        return {recipient.status.value for recipient in self._detail(ulid).recipients}
+
+    def event_kinds(self, ulid: str) -> set[str]:
+        return {event.kind for event in self._detail(ulid).events}
+
+    def _detail(self, ulid: str) -> MessageDetail:
         """Straight from the database: a test asks often, and each command starts an interpreter."""
         if self._stores is None:
             url = self.environ.get("SESGATE_DATABASE_URL", "")
             self._stores = open_stores(Settings(data_dir=self.directory, database_url=url))
         found = self._stores.messages.show(ulid)
         assert found is not None, f"there is no message {ulid}"
-        return {recipient.status.value for recipient in found.recipients}
+        return found
 
     # The oracle
 

@@ -74,7 +74,7 @@ def test_what_the_simulator_does_is_seen_everywhere(installation, case):
     address = f"{case.local_part}+{secrets.token_hex(4)}@{SIMULATOR}"
     ulid, refused = installation.send(mail("A first one"), address)
     assert refused == {}
-    until(lambda: _kinds(installation, ulid) >= case.events, what=f"the events of {address}")
+    until(lambda: installation.event_kinds(ulid) >= case.events, what=f"the events of {address}")
 
     shown = installation.message(ulid)
     assert [one["status"] for one in shown["recipients"]] == [case.status]
@@ -91,10 +91,6 @@ def test_what_the_simulator_does_is_seen_everywhere(installation, case):
     assert why.returncode == 0, why.stderr
     for words in (ulid, *case.why):
         assert words in why.stdout, why.stdout
-
-
-def _kinds(installation, ulid) -> set[str]:
-    return {event["kind"] for event in installation.message(ulid)["events"]}
 
 
 def _suppressed_for(installation, address) -> str | None:
