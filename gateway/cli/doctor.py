@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -136,21 +138,22 @@ def _situation(settings: Settings, stores: Stores | None, *, webhook_is_well: bo
         [settings.ses_configuration_set],
         [settings.rewrite_from],
     )
-    heard = {}
+    heard: dict[str, Any] = {}
+    knows_topics = False
     if stores is not None:
-        try:
+        with suppress(StoreError):
             credentials = stores.credentials.all()
-            topics |= trusted_topics(stores.db)
-            heard = stores.control.get(HEARD) or {}
             sets += [one.configuration_set for one in credentials]
             senders += [sender for one in credentials for sender in one.senders]
-        except StoreError:
-            heard = {}
+            heard = stores.control.get(HEARD) or {}
+            topics |= trusted_topics(stores.db)
+            knows_topics = True
     simulated = stamp_of_environment(os.environ) == "sandbox"
     return Situation(
         feedback=settings.feedback,
         configuration_sets=_unique(sets),
         trusted_topics=topics,
+        knows_topics=knows_topics,
         queue=settings.feedback_queue_url,
         rewrite_from=settings.rewrite_from,
         senders=_unique(senders),

@@ -61,6 +61,7 @@ class PatientAws(Aws):
 class Situation:
     """What the gateway is set to, as far as AWS is concerned.
 
+    `knows_topics`: the database could be asked, so a topic that is not among `trusted_topics` is not trusted.
     `configuration_sets`: the installation's first, then those of credentials. `senders`: addresses and domains that are
     named anywhere as senders; `rewrite_from` is one of them. `heard` is the fact of the control store.
     `pinned_certificate`: the file of the simulated AWS, None for the real one.
@@ -69,6 +70,7 @@ class Situation:
     feedback: Literal["configuration-set", "identity"] = "configuration-set"
     configuration_sets: tuple[str, ...] = ()
     trusted_topics: frozenset[str] = frozenset()
+    knows_topics: bool = True
     queue: QueueUrl | None = None
     rewrite_from: str | None = None
     senders: tuple[str, ...] = ()

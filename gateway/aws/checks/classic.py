@@ -28,8 +28,9 @@ def look_at_notifications(ledger: Ledger, desk: Desk, identities: Sequence[Detai
         ledger.add(judge_none_wired([one.name for one in identities]))
         return {}
     topics: dict[str, list[str]] = {}
+    trusted = desk.situation.trusted_topics if desk.situation.knows_topics else None
     for one in wired:
-        ledger.add(judge_notifications(one.name, one.attributes, desk.situation.trusted_topics))
+        ledger.add(judge_notifications(one.name, one.attributes, trusted))
         for arn in filter(None, (one.attributes.get(f"{kind}Topic") for kind in (*_NEEDED, "Delivery"))):
             topics.setdefault(str(arn), []).append(desk.place.arn("ses", f"identity/{one.name}"))
     return topics
@@ -44,13 +45,14 @@ def judge_none_wired(names: Sequence[str]) -> Finding:
     )
 
 
-def judge_notifications(name: str, attributes: Mapping[str, Any], trusted: frozenset[str]) -> Finding:
+def judge_notifications(name: str, attributes: Mapping[str, Any], trusted: frozenset[str] | None) -> Finding:
+    """`trusted` is None when the database could not be asked."""
     check, fix = f"notifications of {name}", _PROVISION.format(name=name)
     missing = [kind for kind in _NEEDED if not attributes.get(f"{kind}Topic")]
     if missing:
         return failed(check, f"there is no topic for {' and '.join(kind.lower() + 's' for kind in missing)}", fix)
     set_topics = {kind: str(arn) for kind in (*_NEEDED, "Delivery") if (arn := attributes.get(f"{kind}Topic"))}
-    strange = [arn for arn in set_topics.values() if arn not in trusted]
+    strange = [] if trusted is None else [arn for arn in set_topics.values() if arn not in trusted]
     if strange:
         return failed(
             check,

@@ -64,12 +64,12 @@ def _look_at_set(ledger: Ledger, desk: Desk, name: str) -> list[str]:
 
     ledger.check(set_check(name), lambda: _look_at_set_itself(reader, name))
     ledger.check(destination_check(name), destinations, needs=[set_check(name)])
-    trusted = desk.situation.trusted_topics
-    ledger.check(
-        _trust_check(desk, name),
-        lambda: judge_trust(_trust_check(desk, name), topics, trusted),
-        needs=[set_check(name), destination_check(name)],
-    )
+    check = _trust_check(desk, name)
+    if desk.situation.knows_topics:
+        needs = [set_check(name), destination_check(name)]
+        ledger.check(check, lambda: judge_trust(check, topics, desk.situation.trusted_topics), needs=needs)
+    else:
+        ledger.add(skipped(check, "needs database"))
     return topics
 
 

@@ -21,6 +21,7 @@ from gateway.aws.checks.dns import Lookup, Question, look_at_dns
 from gateway.aws.checks.identities import IDENTITIES, look_at_identities
 from gateway.aws.checks.queues import (
     QUEUE,
+    feedback_queue_arn,
     look_at_dead_letters,
     look_at_feedback_queue,
     look_at_queue_policy,
@@ -67,7 +68,7 @@ def look_at_aws(
 def _look_at_delivery(ledger: Ledger, desk: Desk, sources: dict[str, list[str]]) -> None:
     """From the topics on: what they deliver to."""
     queue = look_at_feedback_queue(ledger, desk)
-    queue_arn = None if queue is None else str(queue.get("QueueArn"))
+    queue_arn = feedback_queue_arn(desk, queue)
     missing = ledger.missing(_origins(desk.situation))
     if missing is not None or not sources:
         because = f"needs {missing}" if missing else "no topic is known"

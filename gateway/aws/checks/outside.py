@@ -10,19 +10,17 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.aws.provisioning import hearing
 from gateway.aws.provisioning.options import masked_endpoint
 from gateway.findings import Finding, Ledger, failed, ok, skipped, warning
 
 _TIMEOUT: Final = 5.0
-_LATELY: Final = timedelta(hours=1)
+_LATELY: Final = timedelta(minutes=15)
 _LONGEST: Final = 4096
 _WEBHOOK: Final = "webhook"
 _INSIDE: Final = "as seen from here, which is not the internet"
@@ -57,29 +55,15 @@ def outside_check(endpoint: str) -> str:
 
 
 def look_from_outside(
-    ledger: Ledger, endpoints: Sequence[str], *, is_well: bool, heard: Mapping[str, Any], now: datetime
+    ledger: Ledger, endpoint: str, *, is_well: bool, heard_at: datetime | None, now: datetime
 ) -> None:
-    for endpoint in endpoints:
-        check = outside_check(endpoint)
-        if not is_well:
-            ledger.add(skipped(check, f"needs {_WEBHOOK}"))
-            continue
-        ledger.add(judge_reply(endpoint, ask(endpoint), hears_lately=_hears_lately(heard, now)))
-
-
-def _hears_lately(heard: Mapping[str, Any], now: datetime) -> bool:
-    told = heard.get("webhook")
-    known = (
-        {name: one for name, one in told.items() if name in {"notification", "confirmed"}}
-        if isinstance(told, dict)
-        else {}
-    )
-    last = hearing.latest({"webhook": known}, frozenset(_topics(known)), now - _LATELY)
-    return last is not None
-
-
-def _topics(known: Mapping[str, Any]) -> list[str]:
-    return [str(one.get("topic")) for one in known.values() if isinstance(one, dict)]
+    """`heard_at`: when a message last came by this subscription."""
+    check = outside_check(endpoint)
+    if not is_well:
+        ledger.add(skipped(check, f"needs {_WEBHOOK}"))
+        return
+    hears_lately = heard_at is not None and now - heard_at < _LATELY
+    ledger.add(judge_reply(endpoint, ask(endpoint), hears_lately=hears_lately))
 
 
 def ask(endpoint: str, tls: ssl.SSLContext | None = None) -> Reply:
@@ -134,7 +118,9 @@ def judge_reply(endpoint: str, reply: Reply, *, hears_lately: bool) -> Finding:
     if reply.trouble:
         seen, fix = _spoken_trouble(endpoint, host, reply)
         if hears_lately and reply.trouble != "tls":
-            return warning(check, f"{seen}; but SNS reached it in the last hour", f"Perhaps only from here: {fix}")
+            return warning(
+                check, f"{seen}; but SNS has reached it in the last minutes", f"Perhaps only from here: {fix}"
+            )
         return failed(check, f"{seen}, {_INSIDE}", fix)
     return _judge_status(check, endpoint, reply)
 

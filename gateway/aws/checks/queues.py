@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from gateway.aws.call_errors import AwsCallError
 from gateway.aws.checks.asking import Desk, not_seen
+from gateway.aws.provisioning.names import Place
 from gateway.aws.provisioning.plan import Found
 from gateway.findings import Finding, Ledger, failed, ok, skipped, warning
 from gateway.resource_policies import admits_sns
@@ -38,6 +40,20 @@ def look_at_feedback_queue(ledger: Ledger, desk: Desk) -> Attributes | None:
 
     ledger.check(QUEUE, look)
     return attributes
+
+
+def feedback_queue_arn(desk: Desk, attributes: Attributes | None) -> str | None:
+    """As the queue itself says, and else as its URL does, which ends in the account and the name."""
+    queue = desk.situation.queue
+    if queue is None:
+        return None
+    if attributes and attributes.get("QueueArn"):
+        return str(attributes["QueueArn"])
+    account, _, name = urlsplit(queue.url).path.strip("/").rpartition("/")
+    place = Place(
+        account.rpartition("/")[2] or desk.place.account, queue.region or desk.place.region, desk.place.partition
+    )
+    return place.arn("sqs", name)
 
 
 def look_at_queue_policy(ledger: Ledger, desk: Desk, attributes: Attributes | None, topics: Sequence[str]) -> None:

@@ -65,7 +65,7 @@ def look_at_subscriptions(ledger: Ledger, desk: Desk, arn: str, queue_arn: str |
     except AwsCallError as error:
         ledger.add(not_seen(check, error))
         return Ours((), ())
-    reached = _look_outside(ledger, desk, ours)
+    reached = _look_outside(ledger, desk, arn, ours)
     background = Background(desk.situation.heard, queue_arn, deleted)
     needs = () if ours.confirmed else reached
     ledger.check(check, lambda: judge_subscription(arn, ours, background), needs=needs)
@@ -75,12 +75,16 @@ def look_at_subscriptions(ledger: Ledger, desk: Desk, arn: str, queue_arn: str |
     return ours
 
 
-def _look_outside(ledger: Ledger, desk: Desk, ours: Ours) -> list[str]:
-    """The names of the checks."""
-    endpoints = list(dict.fromkeys(str(one.attributes["Endpoint"]) for one in ours.webhooks))
-    situation = desk.situation
-    look_from_outside(ledger, endpoints, is_well=situation.webhook_is_well, heard=situation.heard, now=desk.now)
-    return [outside_check(endpoint) for endpoint in endpoints]
+def _look_outside(ledger: Ledger, desk: Desk, arn: str, ours: Ours) -> list[str]:
+    """The names of the checks. Where something is confirmed, what is not is perhaps a thing of the past."""
+    situation, names = desk.situation, []
+    last = last_message(arn, situation.heard)
+    for one in (each for each in ours.webhooks if each.attributes["Confirmed"] or not ours.confirmed):
+        endpoint = str(one.attributes["Endpoint"])
+        heard_at = last if one.attributes["Confirmed"] else None
+        look_from_outside(ledger, endpoint, is_well=situation.webhook_is_well, heard_at=heard_at, now=desk.now)
+        names.append(outside_check(endpoint))
+    return names
 
 
 def which_are_ours(found: Sequence[Found], queue_arn: str | None) -> Ours:
@@ -163,12 +167,17 @@ def _pending(arn: str, one: Found, background: Background) -> Finding:
 
 
 def _last_heard(arn: str, background: Background) -> str:
+    last = last_message(arn, background.heard)
+    return f"; the last message came {_when(last)}" if last else ""
+
+
+def last_message(arn: str, heard: Mapping[str, Any]) -> datetime | None:
+    """When the webhook, or else the reader of the queue, last took a message of this topic."""
     for program in ("webhook", "queue"):
-        fact = {"webhook": background.heard.get(program)}
-        last = hearing.latest(_only(fact, "notification"), frozenset({arn}), _EPOCH)
+        last = hearing.latest(_only({"webhook": heard.get(program)}, "notification"), frozenset({arn}), _EPOCH)
         if last is not None:
-            return f"; the last message came {_when(last.at)}"
-    return ""
+            return last.at
+    return None
 
 
 def _only(fact: Mapping[str, Any], kind: str) -> dict[str, Any]:
