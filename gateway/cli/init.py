@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TypeVar
 import click
 
 from gateway import env_file
+from gateway.aws.provisioning.options import masked_endpoint
 from gateway.cli.env_files import set_variables, text_of
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
@@ -112,13 +113,14 @@ def command(
         ),
     )
     _write(path, answers.variables())
+    _warn_of_overruled(answers.variables())
     _run("migrate", path)
     wants = provisions if provisions is not None else ask.confirm("Wire the AWS account now (sesgate provision)?")
     arguments = (*answers.provision_arguments(), "--env-file", path.name, "--iam-policy", _IAM_POLICY)
     if wants:
         _run("provision", path, *arguments, *_without_waiting(answers, path, ask))
     else:
-        click.echo(f"Later: sesgate provision {shlex.join(arguments)}")
+        click.echo(f"Later: sesgate provision {_shown(arguments)}")
     click.echo(f"When everything runs: sesgate prove --from {sender_to_prove_with(answers.sender)}")
     if _ended_badly("doctor", path):
         click.echo("Mend what doctor has found; it may be asked again at any time.", err=True)
@@ -198,6 +200,22 @@ def _write(path: Path, variables: dict[str, str]) -> None:
         click.echo(f"  {name}={value}")
 
 
+def _warn_of_overruled(variables: Mapping[str, str]) -> None:
+    """Programs that are started here later take from the environment what is there, and not from the file."""
+    names = [name for name, value in variables.items() if os.environ.get(name, value) != value]
+    if names:
+        click.echo(
+            f"Warning: {', '.join(names)}: the environment has something else, which goes before the file;"
+            " `unset` it where the gateway is started.",
+            err=True,
+        )
+
+
+def _shown(arguments: Iterable[str]) -> str:
+    """As they are typed, but for a password in the webhook's URL."""
+    return shlex.join(masked_endpoint(each) if "://" in each else each for each in arguments)
+
+
 def _run(name: str, path: Path, *arguments: str) -> None:
     """CommandError when the command fails."""
     if _ended_badly(name, path, *arguments):
@@ -209,7 +227,7 @@ def _ended_badly(name: str, path: Path, *arguments: str) -> bool:
     written = env_file.read(text_of(path))
     # What the file says now counts, whatever was in the environment when init began.
     environ = {**os.environ, **written}
-    click.echo(f"\n$ sesgate {shlex.join((name, *arguments))}")
+    click.echo(f"\n$ sesgate {_shown((name, *arguments))}")
     sys.stdout.flush()
     argv = (sys.executable, "-m", "gateway.cli", name, *arguments)
     return subprocess.run(argv, cwd=path.absolute().parent, env=environ, check=False).returncode != 0

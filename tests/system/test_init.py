@@ -42,6 +42,7 @@ def run(environ, directory, *arguments):
 
 def test_it_wires_an_account_from_nothing_and_may_be_run_again(installation, environ, tmp_path):
     (tmp_path / ".env").write_text("# ours\nSESGATE_LOG_FORMAT=json\n")
+    (tmp_path / ".env").chmod(0o640)
     done = run(environ, tmp_path, *options(installation, "first"), "--yes")
     assert done.returncode == 0, done.stderr
     assert "Confirmed: what SES reports is delivered." in done.stdout
@@ -50,7 +51,7 @@ def test_it_wires_an_account_from_nothing_and_may_be_run_again(installation, env
     assert written["SESGATE_SNS_TOPIC_ARNS"].endswith(":sesgate-first-feedback")
     assert written["SESGATE_LOG_FORMAT"] == "json"
     assert "SESGATE_LISTENERS" not in written
-    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o640, "its service may read it still"
     assert json.loads((tmp_path / "sesgate-iam-policy.json").read_text())["Statement"]
 
     before = (tmp_path / ".env").read_text()
@@ -64,6 +65,28 @@ def test_without_wiring_it_says_what_to_type_later(installation, environ, tmp_pa
     done = run(environ, tmp_path, *options(installation, "later"), "--yes", "--no-provision")
     assert done.returncode == 0, done.stderr
     assert "Later: sesgate provision --environment later --webhook-url" in done.stdout
+
+
+def test_a_password_in_the_url_of_the_webhook_is_not_shown(installation, environ, tmp_path):
+    url = f"http://sns:s3cret@127.0.0.1:{installation.webhook_port}/sns"
+    for more, begins in (((), "$ sesgate provision"), (("--no-provision",), "Later: sesgate provision")):
+        done = run(environ, tmp_path, *options(installation, "secret"), "--reports", url, "--yes", *more)
+        (line,) = (each for each in done.stdout.splitlines() if each.startswith(begins))
+        assert f"http://sns:****@127.0.0.1:{installation.webhook_port}/sns" in line
+
+
+def test_what_the_environment_says_otherwise_is_told(installation, environ, tmp_path):
+    environ = {**environ, "SESGATE_TRUSTED_NETWORKS": "127.0.0.0/8"}
+    done = run(environ, tmp_path, *options(installation, "other"), "--yes", "--no-provision")
+    assert "Warning: SESGATE_TRUSTED_NETWORKS: the environment has something else" in done.stderr
+
+
+def test_a_name_within_a_value_of_the_file_is_filled_in_for_the_commands_too(installation, environ, tmp_path):
+    (tmp_path / ".env").write_text("WHERE=filled\nSESGATE_DATA_DIR=${WHERE}/var\n")
+    (tmp_path / "filled").mkdir()
+    shell = {name: value for name, value in environ.items() if name not in {"SESGATE_DATA_DIR", "SESGATE_DATABASE_URL"}}
+    run(shell, tmp_path, *options(installation, "names"), "--yes", "--no-provision")
+    assert list((tmp_path / "filled" / "var").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
 _LONGEST_SCOPE: Final = 57
 """So that a configuration set (64), and a topic or queue with its ending (80), may have it in their names."""
 _MASK: Final = "****"
+_WITH_LOGIN: Final = re.compile(r"https?://[^/?#]*@[^/?#@]+(?:[/?#][^@]*)?$")
+"""Anything else with an @ may have a password where it would be shown."""
 
 
 class OptionsError(Exception):
@@ -66,14 +68,19 @@ def check_names(name: str, environment: str) -> None:
 
 
 def _check_webhook(url: str, *, may_be_plain: bool) -> None:
-    shown = masked_endpoint(url) if "//" in url else url
+    if "@" in url and not _WITH_LOGIN.match(url):
+        raise OptionsError(
+            "--webhook-url has an @ that is not before its host; write https://user:password@mail.example.com/sns, and"
+            " percent-encode / ? and # in the password (%2F %3F %23)."
+        )
+    shown = masked_endpoint(url)
     if any(character.isspace() or not character.isprintable() for character in url) or not url.isascii():
         raise OptionsError("--webhook-url has spaces or characters beyond ASCII; percent-encode them.")
     try:
         parts = urlsplit(url)
         _ = parts.port  # ValueError when it is none
-    except ValueError as error:
-        raise OptionsError(f"--webhook-url is no URL ({error}); write https://mail.example.com/sns.") from None
+    except ValueError:  # its words may be a part of a password
+        raise OptionsError("--webhook-url is no URL; write https://mail.example.com/sns.") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise OptionsError(f"--webhook-url {shown!r} is no URL; write https://mail.example.com/sns.")
     if parts.scheme == "http" and not may_be_plain:

@@ -57,3 +57,21 @@ def test_a_password_is_in_no_sentence_and_no_repr():
     assert masked_endpoint("https://user:a@b:c@mail.example.com/sns") == "https://user:****@mail.example.com/sns"
     assert masked_endpoint("https://user@mail.example.com/sns") == "https://user@mail.example.com/sns"
     assert masked_endpoint("arn:aws:sqs:eu-west-1:1:q") == "arn:aws:sqs:eu-west-1:1:q"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:s3cret/1@mail.example.com/sns",
+        "https://user:12/s3cret@mail.example.com/sns",
+        "https://user:s3cret?1@mail.example.com/sns",
+        "https://user:12#s3cret@mail.example.com/sns",
+        "https://user:s3cret",
+        "user:s3cret@mail.example.com/sns",
+        "ftp://user:s3cret@mail.example.com/sns",
+    ],
+)
+def test_a_password_that_is_not_read_as_one_is_refused_and_not_shown(url):
+    with pytest.raises(OptionsError) as raised:
+        Options(webhook_url=url)
+    assert "s3cret" not in str(raised.value)
