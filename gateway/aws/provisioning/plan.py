@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway.aws.provisioning.policies import comparable_policy
+from gateway.aws.provisioning.options import masked_endpoint
+from gateway.aws.provisioning.policies import comparable_policy, strange_statements, with_former_identities
 from gateway.aws.provisioning.wanted import Kind, Resource
 
 
@@ -95,8 +96,35 @@ def plan(
     Without `shows_all` an attribute that is not shown is taken to be as it was asked for: an emulator of AWS may keep
     it to itself, and would be changed at every run.
     """
-    made = (_step(resource, found.get(key_of(resource)), tag, adopt=adopt) for resource in wanted)
-    return Plan(tuple(made if shows_all else map(_without_unshown, made)), tuple(warnings))
+    made = [_step(resource, found.get(key_of(resource)), tag, adopt=adopt) for resource in wanted]
+    steps = tuple(made if shows_all else map(_without_unshown, made))
+    return Plan(steps, (*warnings, *_lost_statements(steps), *_left_subscriptions(steps, found)))
+
+
+def _lost_statements(steps: Iterable[Step]) -> Iterator[str]:
+    """What others have allowed by the policy of something that is taken over, or of ours."""
+    for step in steps:
+        policy = next((one for one in step.differences if one.attribute == "Policy"), None)
+        lost = strange_statements(policy.old) if policy and step.action is Action.CHANGE else []
+        if lost:
+            yield (
+                f"{step.resource.title}: its policy is replaced, and what others put into it is lost"
+                f" ({', '.join(lost)}). Nobody else may write where the gateway reads; use a topic or queue of your"
+                " own for that."
+            )
+
+
+def _left_subscriptions(steps: Sequence[Step], found: Mapping[tuple[Kind, str, str], Found]) -> Iterator[str]:
+    """Those of our topics that this run did not ask for: of an address that the webhook had before, or of others."""
+    wanted = {key_of(step.resource) for step in steps}
+    topics = {step.resource.arn for step in steps if step.resource.kind is Kind.TOPIC}
+    for key, one in found.items():
+        if one.kind is Kind.SUBSCRIPTION and one.arn and one.parent in topics and key not in wanted:
+            yield (
+                f"topic {one.parent.rpartition(':')[2]} is delivered to"
+                f" {masked_endpoint(str(one.attributes.get('Endpoint')))} as well, which was not asked for and is left"
+                f" alone. To end it: aws sns unsubscribe --subscription-arn {one.arn}."
+            )
 
 
 def key_of(resource: Resource | Found) -> tuple[Kind, str, str]:
@@ -108,6 +136,9 @@ def _step(resource: Resource, found: Found | None, tag: tuple[str, str], *, adop
     if found is None:
         differences = tuple(Difference(name, None, value) for name, value in resource.attributes.items())
         return Step(Action.CREATE, resource, differences)
+    if resource.kind is Kind.TOPIC and not _is_foreign(resource, found, tag):
+        policy = with_former_identities(resource.attributes["Policy"], found.attributes.get("Policy"))
+        resource = replace(resource, attributes={**resource.attributes, "Policy": policy})
     differences = tuple(_differences(resource, found))
     strange = _is_foreign(resource, found, tag)
     if strange and not adopt:

@@ -12,6 +12,9 @@ from typing import Any, Final
 Json = dict[str, Any]
 
 _VERSION: Final = "2012-10-17"
+_SES_PUBLISHES: Final = "SesPublishesFeedback"
+_SNS_DELIVERS: Final = "SnsDeliversFeedback"
+_KNOWN: Final = frozenset({_SES_PUBLISHES, _SNS_DELIVERS, "__default_statement_ID"})
 
 DELIVERY_POLICY: Final[Json] = {
     "healthyRetryPolicy": {
@@ -40,7 +43,7 @@ def topic_policy(topic_arn: str, account: str, source_arns: Sequence[str]) -> Js
     """
     return _policy(
         {
-            "Sid": "SesPublishesFeedback",
+            "Sid": _SES_PUBLISHES,
             "Effect": "Allow",
             "Principal": {"Service": "ses.amazonaws.com"},
             "Action": "sns:Publish",
@@ -54,7 +57,7 @@ def queue_policy(queue_arn: str, topic_arns: Sequence[str]) -> Json:
     """SNS may send what comes from these topics."""
     return _policy(
         {
-            "Sid": "SnsDeliversFeedback",
+            "Sid": _SNS_DELIVERS,
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
             "Action": "sqs:SendMessage",
@@ -62,6 +65,47 @@ def queue_policy(queue_arn: str, topic_arns: Sequence[str]) -> Json:
             "Condition": {"ArnEquals": {"aws:SourceArn": one_or_all(topic_arns)}},
         }
     )
+
+
+def with_former_identities(policy: Json, former: Any) -> Json:
+    """The policy of a topic that lets in the identities, too, that an earlier run wired to the same topic.
+
+    `former` is the policy that stands there now. Each run names its own identities, and one that is left out goes on
+    reporting to the topic.
+    """
+    (statement,) = policy["Statement"]
+    condition = statement["Condition"]["StringEquals"]
+    sources = _listed(condition["AWS:SourceArn"])
+    more = [source for source in _sources(former) if ":identity/" in source and source not in sources]
+    allowed = {**condition, "AWS:SourceArn": one_or_all([*sources, *more])}
+    return _policy({**statement, "Condition": {"StringEquals": allowed}})
+
+
+def _sources(policy: Any) -> list[str]:
+    """What our own statement lets in; the names of condition keys ignore case."""
+    return [
+        str(source)
+        for statement in _statements(policy)
+        if statement.get("Sid") == _SES_PUBLISHES
+        for name, value in ((statement.get("Condition") or {}).get("StringEquals") or {}).items()
+        if name.lower() == "aws:sourcearn"
+        for source in _listed(value)
+    ]
+
+
+def strange_statements(policy: Any) -> list[str]:
+    """The Sids of statements that are neither ours nor what AWS puts into every topic; a number for one without."""
+    named = [str(each.get("Sid") or number) for number, each in enumerate(_statements(policy), 1)]
+    return [sid for sid in named if sid not in _KNOWN]
+
+
+def _statements(policy: Any) -> list[Json]:
+    found = policy.get("Statement") if isinstance(policy, dict) else None
+    return [each for each in _listed(found or []) if isinstance(each, dict)]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def one_or_all(values: Sequence[str]) -> str | list[str]:

@@ -122,3 +122,48 @@ def test_the_plan_as_json_has_the_differences_and_no_password():
     assert shown["changes"] == 1
     assert shown["steps"][0]["differences"] == [{"attribute": "SignatureVersion", "old": "1", "new": "2"}]
     assert "s3cret" not in str(shown)
+
+
+def classic(*identities):
+    return wanted(Options(queue=True, classic=True, identities=identities), PLACE)
+
+
+def test_identities_that_an_earlier_run_wired_may_go_on_publishing():
+    before = classic("old.example")
+    found = {key_of(each): as_found(each) for each in before if each.kind is Kind.TOPIC}
+    step = step_of(plan(classic("new.example"), found, tag=OURS), Kind.TOPIC)
+    (policy,) = step.differences
+    (statement,) = policy.new["Statement"]
+    assert statement["Condition"]["StringEquals"]["AWS:SourceArn"] == [
+        PLACE.arn("ses", "identity/new.example"),
+        PLACE.arn("ses", "identity/old.example"),
+    ]
+    assert plan(classic("old.example"), found, tag=OURS).steps[0].differences == ()
+
+
+def test_what_is_only_taken_over_lets_nobody_in_that_it_let_in_before():
+    found = {key_of(each): as_found(each, tags={}) for each in classic("old.example") if each.kind is Kind.TOPIC}
+    step = step_of(plan(classic("new.example"), found, tag=OURS, adopt=True), Kind.TOPIC)
+    assert "old.example" not in str([one.new for one in step.differences])
+
+
+def test_what_others_put_into_a_policy_is_named_before_it_is_lost():
+    theirs = {"Sid": "Alarms", "Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
+    default = {"Sid": "__default_statement_ID", "Effect": "Allow"}
+    policy = {"Version": "2008-10-17", "Statement": [default, theirs, *WANTED[0].attributes["Policy"]["Statement"]]}
+    attributes = {**WANTED[0].attributes, "Policy": policy}
+    strange = everything(TOPIC={"attributes": attributes, "tags": {}})
+    (warning,) = plan(WANTED, strange, tag=OURS, adopt=True).warnings
+    assert "topic sesgate-production-feedback: its policy is replaced" in warning
+    assert "(Alarms)" in warning
+    assert plan(WANTED, strange, tag=OURS).warnings == ()
+
+
+def test_a_subscription_of_an_earlier_address_is_named():
+    old = next(each for each in wanted(Options(webhook_url="https://u:old-s3cret@old.example.com/sns"), PLACE)[::-1])
+    shown = {**old.attributes, "Endpoint": "https://u:old-s3cret@old.example.com/sns"}
+    found = everything() | {key_of(old): as_found(old, attributes=shown, arn="arn:aws:sns:old")}
+    (warning,) = plan(WANTED, found, tag=OURS).warnings
+    assert "https://u:****@old.example.com/sns as well" in warning
+    assert "--subscription-arn arn:aws:sns:old" in warning
+    assert "s3cret" not in warning
