@@ -53,6 +53,9 @@ _MISSING: Final = frozenset(
         "ResourceNotFoundException",
     }
 )
+_NO_ANSWER: Final = frozenset(
+    {"ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "ReadTimeoutError"}
+)
 _PERFORM: Final = re.compile(r"not authorized to perform:? ([A-Za-z0-9-]+:[A-Za-z]+)")
 _CLOCK: Final = re.compile(r"signature (?:expired|not yet current)|time ?skew|request ?time", re.IGNORECASE)
 
@@ -76,6 +79,11 @@ class AwsCallError(Exception):
     def is_denied(self) -> bool:
         """Whether these credentials may not make the call."""
         return self.code in _DENIED
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same call may well succeed in a moment: no answer, or one of a server in trouble."""
+        return self.code in _NO_ANSWER or (self.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not self.is_unknown_call)
 
     @property
     def is_unknown_call(self) -> bool:

@@ -18,6 +18,7 @@ _TOPIC_NOT_READY: Final = ("SNS topic", "publish")
 _POLICY_TRIES: Final = 6
 _POLICY_PAUSE: Final = 2.0
 """A topic's policy takes a moment until SES, which tries the topic at once, is let in by it."""
+_SETTLING: Final = (1.0, 2.0, 4.0, 8.0)
 _OTHER_ATTRIBUTES: Final = "already exists with different attributes"
 
 
@@ -63,10 +64,24 @@ class Applier:
         self._trust = trust
         self._warn = warn
         self._sleep = sleep
+        self._has_made = False
         self.awaited: list[Awaited] = []
 
     def carry_out(self, step: Step) -> None:
-        """AwsCallError when it cannot be."""
+        """AwsCallError when it cannot be. What was just made may not be there for the next call yet: it waits for that."""
+        for pause in _SETTLING:
+            try:
+                self._do(step)
+            except AwsCallError as error:
+                if not (self._has_made and _is_not_there_yet(error)):
+                    raise
+            else:
+                self._has_made = self._has_made or step.action is Action.CREATE
+                return
+            self._sleep(pause)
+        self._do(step)
+
+    def _do(self, step: Step) -> None:
         {
             Kind.TOPIC: self._topic,
             Kind.QUEUE: self._queue,
@@ -278,6 +293,11 @@ def apply(
         done = (*done, step)
         tell(step)
     return Outcome(is_complete=True, skipped=skipped)
+
+
+def _is_not_there_yet(error: AwsCallError) -> bool:
+    """SQS and SNS say of a dead-letter queue by their words alone that they do not know it."""
+    return error.is_missing or "does not exist" in error.message
 
 
 def _changed(step: Step) -> dict[str, Any]:

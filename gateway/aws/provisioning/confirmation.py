@@ -40,7 +40,17 @@ def wait_for(
 
 
 def _pending(aws: Aws, awaited: Sequence[Awaited]) -> tuple[Awaited, ...]:
-    return tuple(one for one in awaited if not is_confirmed(aws, one))
+    return tuple(one for one in awaited if not _is_seen_confirmed(aws, one))
+
+
+def _is_seen_confirmed(aws: Aws, awaited: Awaited) -> bool:
+    """A call that came to nothing by the way is made again by the next look."""
+    try:
+        return is_confirmed(aws, awaited)
+    except AwsCallError as error:
+        if error.is_passing:
+            return False
+        raise
 
 
 def is_confirmed(aws: Aws, awaited: Awaited) -> bool:

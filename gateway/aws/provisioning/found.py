@@ -71,7 +71,9 @@ class Reader:
         if answer is None:
             return None
         url = str(answer["QueueUrl"])
-        told = self._aws.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"])
+        told = self._unless_missing("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"])
+        if told is None:  # for a minute after its end SQS may still know the name
+            return None
         attributes = _parsed(told.get("Attributes", {}))
         arn = str(attributes.get("QueueArn", self._place.arn("sqs", name)))
         return Found(Kind.QUEUE, name, attributes, self._queue_tags(url), arn=arn, url=url)

@@ -229,3 +229,56 @@ def test_a_subscription_without_an_arn_is_looked_for_in_the_topics_list(aws, stu
         stub("sns").add_response("list_subscriptions_by_topic", {"Subscriptions": [given]})
     assert not is_confirmed(aws, one)
     assert is_confirmed(aws, one)
+
+
+def queue_steps():
+    dead, queue = (each for each in wanted(Options(queue=True), PLACE) if each.kind is Kind.QUEUE)
+    return Step(Action.CREATE, dead), Step(Action.CREATE, queue)
+
+
+_NO_TARGET = "Value for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist."
+
+
+def test_a_dead_letter_queue_that_sqs_has_just_made_may_take_a_moment(aws, stub):
+    dead, queue = queue_steps()
+    stub("sqs").add_response("create_queue", {"QueueUrl": "https://dead"})
+    stub("sqs").add_client_error("create_queue", "InvalidParameterValue", _NO_TARGET)
+    stub("sqs").add_response("create_queue", {"QueueUrl": "https://queue"})
+    made = applier(aws)
+    made.carry_out(dead)
+    made.carry_out(queue)
+
+
+def test_a_topic_that_sns_has_just_made_may_take_a_moment(aws, stub):
+    topic, subscription = first(Kind.TOPIC), first(Kind.SUBSCRIPTION)
+    stub("sns").add_response("create_topic", {"TopicArn": TOPIC})
+    stub("sns").add_client_error("subscribe", "NotFound", "Topic does not exist")
+    stub("sns").add_response("subscribe", {"SubscriptionArn": f"{TOPIC}:1f3a"})
+    made = applier(aws)
+    made.carry_out(Step(Action.CREATE, topic))
+    made.carry_out(Step(Action.CREATE, subscription))
+
+
+def test_what_was_not_just_made_is_not_waited_for(aws, stub):
+    _, queue = queue_steps()
+    stub("sqs").add_client_error("create_queue", "InvalidParameterValue", _NO_TARGET)
+    with pytest.raises(AwsCallError, match="does not exist"):
+        applier(aws).carry_out(queue)
+
+
+def test_a_queue_that_goes_while_it_is_read_is_not_there(aws, stub):
+    stub("sqs").add_response("get_queue_url", {"QueueUrl": "https://queue"})
+    stub("sqs").add_client_error("get_queue_attributes", "AWS.SimpleQueueService.NonExistentQueue", "gone")
+    assert Reader(aws, PLACE).queue("sesgate-production-feedback") is None
+
+
+def test_waiting_for_a_confirmation_outlasts_a_server_in_trouble(aws, stub):
+    now = [0.0]
+    stub("sns").add_client_error("get_subscription_attributes", "InternalError", "", http_status_code=500)
+    stub("sns").add_response("get_subscription_attributes", pending("false"))
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    awaited = [Awaited(f"{TOPIC}:1f3a", first(Kind.SUBSCRIPTION))]
+    assert wait_for(aws, awaited, seconds=60, say=print, clock=lambda: now[0], sleep=sleep) == ()
