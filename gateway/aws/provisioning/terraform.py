@@ -175,7 +175,7 @@ def _topic_arn(label: str) -> Expression:
 
 def _identity(resource: Resource) -> list[str]:
     """Forwarding ends by a resource of its own, once the topics stand."""
-    label = "".join(character if character.isalnum() else "_" for character in resource.name.replace("@", "_at_"))
+    label = _identity_label(resource.name)
     made = []
     for kind, topic in (("Bounce", "bounces"), ("Complaint", "complaints"), ("Delivery", "deliveries")):
         body = {
@@ -193,6 +193,15 @@ def _identity(resource: Resource) -> list[str]:
         ],
     }
     return [*made, _block(f'resource "aws_sesv2_email_identity_feedback_attributes" "{label}"', forwarding)]
+
+
+def _identity_label(identity: str) -> str:
+    """An identifier of HCL, another one for each identity: a domain may begin with a digit, and have a hyphen."""
+    readable = identity.replace("_", "__").replace("@", "_at_").replace(".", "_")
+    label = "".join(
+        each if (each.isascii() and each.isalnum()) or each in "_-" else f"_{ord(each):x}_" for each in readable
+    )
+    return label if label[0].isalpha() else f"_{label}"
 
 
 def _outputs(options: Options) -> list[str]:

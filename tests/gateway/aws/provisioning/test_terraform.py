@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -20,6 +21,7 @@ OPTIONS = {
         classic=True,
         identities=("example.com", "a@example.com"),
     ),
+    "digits": Options(queue=True, classic=True, identities=("1und1.example", "1-und1.example", "1.und1.example")),
     "templates": Options(webhook_url="https://mail.example.com/sns?a=${file('/etc/passwd')}&b=%{if}"),
 }
 
@@ -79,3 +81,8 @@ def test_identities_have_blocks_of_their_own():
     assert text.count('resource "aws_ses_identity_notification_topic"') == 6
     assert 'resource "aws_sesv2_email_identity_feedback_attributes" "a_at_example_com"' in text
     assert "aws_sesv2_configuration_set" not in text
+
+
+def test_each_identity_has_a_label_of_its_own_that_is_an_identifier():
+    labels = re.findall(r'"aws_sesv2_email_identity_feedback_attributes" "([^"]*)"', terraform(OPTIONS["digits"]))
+    assert labels == ["_1und1_example", "_1-und1_example", "_1_und1_example"]
