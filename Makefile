@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench-suppressions chaos chaos-long fuzz aiosmtpd-tests compose-check lock clean
+.PHONY: help run test lint bench bench-suppressions chaos chaos-long fuzz aiosmtpd-tests compose-check lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -26,6 +26,10 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.compose_check
+
+bench: $(INSTALLED) ## Measure speed against Postfix and boto3, write docs/performance.md (an hour); BENCH_ARGS="accept-kept --rounds 3"
+	@$(BIN)/python -m benchmarks run $(BENCH_ARGS)
+	@$(BIN)/python -m benchmarks report
 
 bench-suppressions: $(INSTALLED) ## Measure imports and look-ups of suppressions (some minutes, 15 GiB); BENCH_ARGS="--rows 1000000"
 	@$(BIN)/python -m benchmarks.suppressions $(BENCH_ARGS)

@@ -1,1 +1,1 @@
-"""Measurements of what the documents state about speed; each is a program of its own."""
+"""Measurements of what the documents state about speed: `python -m benchmarks list` names them."""
