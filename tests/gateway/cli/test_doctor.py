@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import trustme
 
+from gateway.cli import doctor
 from gateway.cli import doctor_local as local
 from gateway.cli import doctor_store as stored
 from gateway.cli.doctor_screen import show, summary
@@ -261,6 +262,14 @@ def test_a_setting_that_is_wrong_is_a_finding_and_ends_it(sesgate):
     (finding,) = json.loads(result.stdout)
     assert (finding["check"], finding["level"]) == ("settings", "failed")
     assert "SESGATE_LISTENERS" in finding["seen"]
+
+
+def test_a_look_that_breaks_off_is_a_finding_and_not_a_traceback():
+    ledger = Ledger()
+    doctor._guarded(ledger, "AWS", lambda: {}["Account"])
+    (finding,) = ledger.findings
+    assert finding.level is FAILED
+    assert finding.seen == "it broke off: KeyError: 'Account'"
 
 
 def test_what_is_typed_wrong_is_bad_usage(sesgate):
