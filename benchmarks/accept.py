@@ -58,7 +58,12 @@ def _set_up(stand: Stand, *, name: str, load: Load, slow: bool) -> AbstractConte
 @contextmanager
 def _side_by_side(stand: Stand, name: str, load: Load) -> Iterator[Mapping[str, Pair]]:
     find("smtp-source")
-    with gateway(stand) as product, product.smtp(), product.stores() as stores, holding_postfix() as postfix:
+    with (
+        gateway(stand) as product,
+        product.smtp(),
+        product.stores() as stores,
+        holding_postfix(stand.directory) as postfix,
+    ):
         yield {name: Pair(partial(fire, product, stores, load), partial(_fire_at_postfix, postfix, load))}
 
 
@@ -67,13 +72,12 @@ def _on_a_slow_disk(stand: Stand, name: str, load: Load) -> Iterator[Mapping[str
     if stand.plan.database != "sqlite":
         raise SkippedError("the library is preloaded into the front, and PostgreSQL syncs in a server of its own")
     find("smtp-source")
-    stand.directory.chmod(0o755)  # Postfix's daemons, another user, load the library from there
     library = build(stand.directory)
     with (
         gateway(stand) as product,
         product.smtp(library) as front,
         product.stores() as stores,
-        holding_postfix(library) as postfix,
+        holding_postfix(stand.directory, library) as postfix,
     ):
         require_loaded(front, library)
         peer = partial(_fire_at_postfix, postfix, load, lambda: postfix.require_preloaded(library))

@@ -9,7 +9,6 @@ import os
 import shutil
 import smtplib
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,26 +104,22 @@ class Postfix:
 
 
 @contextmanager
-def holding_postfix(preload: Path | None = None) -> Iterator[Postfix]:
-    """Start one, and end it by its own command. SkippedError where that is not possible."""
+def holding_postfix(directory: Path, preload: Path | None = None) -> Iterator[Postfix]:
+    """Start one in that directory, and end it by its own command. SkippedError where that is not possible."""
     program = find("postfix")
     if os.geteuid() != 0:
         raise SkippedError("only root can start Postfix")
-    # Its daemons run as another user, who cannot enter private directories.
-    directory = Path(tempfile.mkdtemp(prefix="bench-postfix-"))
-    directory.chmod(0o755)
-    made = Postfix(directory, free_port())
-    try:
-        _configure(made, preload)
-        with _started(program, made, preload):
-            yield made
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    # Its daemons run as another user, who must get to their queue, and to what is preloaded.
+    directory.chmod(0o711)
+    made = Postfix(directory / "postfix", free_port())
+    _configure(made, preload)
+    with _started(program, made, preload):
+        yield made
 
 
 def _configure(made: Postfix, preload: Path | None) -> None:
     for name in ("queue", "data"):
-        (made.directory / name).mkdir()
+        (made.directory / name).mkdir(parents=True)
     shutil.chown(made.directory / "data", "postfix")
     main = _MAIN.format(directory=made.directory)
     if preload is not None:

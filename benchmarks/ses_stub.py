@@ -70,7 +70,7 @@ class Stub:
     def answer(self, line: bytes) -> bytes:
         """What is not a mail."""
         method, _, rest = line.partition(b" ")
-        path = rest.partition(b" ")[0].partition(b"?")[0].rstrip(b"/")
+        path = rest.partition(b" ")[0].partition(b"?")[0]
         if path == b"/_stub" and method == b"DELETE":
             self.calls = Calls()
         if path == b"/_stub":
@@ -79,7 +79,7 @@ class Stub:
             return _response("\n".join(self.calls.addresses).encode())
         if path == b"/v2/email/account":
             return _response(self._account)
-        if path == b"/v2/email/identities":
+        if path == b"/v2/email/list-identities":
             return _response(_IDENTITIES)
         return _response(b"{}", b"404 Not Found")
 

@@ -31,12 +31,13 @@ def temporary() -> Iterator[Path]:
 
 
 def command(name: str, results: Path, *options: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "benchmarks", "run", name, "--results", str(results), *options)
+    places = ("--results", str(results), "--directory", str(results))
+    return (sys.executable, "-m", "benchmarks", "run", name, *places, *options)
 
 
 @pytest.mark.parametrize("name", known())
 def test_a_path_runs_and_keeps_what_it_found(name: str, temporary: Path) -> None:
-    done = _run(command(name, temporary, "--quick", "--directory", str(temporary)), temporary)
+    done = _run(command(name, temporary, "--quick"))
     result = read(temporary / "quick" / f"{name}.json")
     assert [one.figure for one in result.series] == list(known()[name].figures)
     assert all(one.found > 0 for one in result.series)
@@ -46,7 +47,7 @@ def test_a_path_runs_and_keeps_what_it_found(name: str, temporary: Path) -> None
 
 @pytest.mark.parametrize("name", ["accept-kept", "drain-0"])
 def test_a_path_runs_over_postgresql(name: str, temporary: Path) -> None:
-    _run(command(name, temporary, "--quick", "--database", "postgresql"), temporary)
+    _run(command(name, temporary, "--quick", "--database", "postgresql"))
     result = read(temporary / "quick" / f"{name}-postgresql.json")
     assert result.plan.database == "postgresql"
 
@@ -54,9 +55,7 @@ def test_a_path_runs_over_postgresql(name: str, temporary: Path) -> None:
 def test_ctrl_c_ends_everything_that_was_started(temporary: Path) -> None:
     log = temporary / "log"
     with log.open("wb") as output:
-        process = psutil.Popen(
-            command("accept-kept", temporary, "--rounds", "50"), env=_environ(temporary), stdout=output, stderr=output
-        )
+        process = psutil.Popen(command("accept-kept", temporary, "--rounds", "50"), stdout=output, stderr=output)
     try:
         until(lambda: "warming up" in log.read_text() or process.poll() is not None, what="it measures")
         if process.poll() is not None:
@@ -80,15 +79,11 @@ def test_an_unknown_name_is_told() -> None:
     assert "There is no measurement named nonsense" in done.stderr
 
 
-def _run(argv: tuple[str, ...], temporary: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(argv, env=_environ(temporary), capture_output=True, text=True, timeout=110, check=False)
+def _run(argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     _skip_if_missing(done.stderr)
     return done
-
-
-def _environ(temporary: Path) -> dict[str, str]:
-    return os.environ | {"TMPDIR": str(temporary)}
 
 
 def _skip_if_missing(told: str) -> None:
@@ -100,4 +95,4 @@ def _skip_if_missing(told: str) -> None:
 
 
 def _postfix_masters(temporary: Path) -> list[psutil.Process]:
-    return [psutil.Process(int(file.read_text())) for file in temporary.glob("bench-postfix-*/queue/pid/master.pid")]
+    return [psutil.Process(int(file.read_text())) for file in temporary.glob("*/postfix/queue/pid/master.pid")]
