@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ import click
 
 from gateway.aws.checks.asking import PatientAws, Situation
 from gateway.aws.checks.dns import Lookup, Question
-from gateway.aws.checks.everything import chain, look_at_aws
+from gateway.aws.checks.everything import is_in_the_chain, look_at_aws
 from gateway.aws.session import Aws
 from gateway.cli import doctor_local as local
 from gateway.cli import doctor_store as stored
@@ -24,6 +25,7 @@ from gateway.cli.help import example
 from gateway.cli.output import show_json
 from gateway.cli.progress import bar
 from gateway.findings import Finding, Ledger, Level, failed, skipped
+from gateway.queue_urls import endpoint_of
 from gateway.sandbox.names import SIGNING_CERTIFICATE_FILE
 from gateway.settings import Settings
 from gateway.store.control import HEARD
@@ -56,7 +58,8 @@ def command(context: click.Context, as_json: bool) -> None:
     Nothing is changed, and no mail is sent (`sesgate prove` does that). It ends with 1 when something is broken;
     warnings are no failure.
     """
-    with bar("Looking", None) as advance:
+    # What a library or a store logs has no place in the report.
+    with bar("Looking", None) as advance, redirect_stdout(sys.stderr):
         findings = examine(lambda _finding: advance(1))
     if as_json:
         show_json(findings)
@@ -116,8 +119,9 @@ def _examine(
     known = (*ground.findings, *here.findings, *cloud.findings)
     end = Ledger(tell, known=known)
     if stores is not None:
-        links = (*chain(situation, [finding.check for finding in cloud.findings]), local.WEBHOOK, stored.READER)
-        stored.look_at_reports(end, stores, situation.heard, _failed(known, links), outside.now())
+        links = [one.check for one in cloud.findings if is_in_the_chain(one.check)]
+        causes = _failed(known, (*links, local.WEBHOOK, stored.READER))
+        stored.look_at_reports(end, stores, situation.heard, causes, outside.now())
     return [*known, *end.findings]
 
 
@@ -160,13 +164,14 @@ def _situation(settings: Settings, stores: Stores | None, *, webhook_is_well: bo
             heard = stores.control.get(HEARD) or {}
             topics |= trusted_topics(stores.db)
             knows_topics = True
-    simulated = stamp_of_environment(os.environ) == "sandbox"
+    simulated, queue = stamp_of_environment(os.environ) == "sandbox", settings.feedback_queue_url
     return Situation(
         feedback=settings.feedback,
         configuration_sets=_unique(sets),
         trusted_topics=topics,
         knows_topics=knows_topics,
-        queue=settings.feedback_queue_url,
+        queue=queue,
+        queue_is_elsewhere=queue is not None and endpoint_of(queue, os.environ) is not None,
         rewrite_from=settings.rewrite_from,
         senders=_unique(senders),
         heard=heard,

@@ -56,7 +56,7 @@ class Webhook:
 
     def __post_init__(self) -> None:
         verifier = Verifier(lambda: frozenset({TOPIC_ARN}), self._certificate)
-        inbox = Inbox(verifier, self.store, self._confirm, self._hint, lambda *seen: self.hear(*seen))
+        inbox = Inbox(verifier, self.store, self._confirm, self._hint, self.hear)
         self.app = create_app(inbox=inbox, ask_database=self.store.ask)
 
     @property

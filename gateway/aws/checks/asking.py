@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from gateway.aws.call_errors import AwsCallError
 from gateway.aws.provisioning.names import Place
-from gateway.aws.session import Aws, Service, iam_action
+from gateway.aws.session import Aws, Service, clients, iam_action
 from gateway.findings import Finding, skipped, warning
 from gateway.setting_values import QueueUrl
 
@@ -62,6 +62,7 @@ class Situation:
     """What the gateway is set to, as far as AWS is concerned.
 
     `knows_topics`: the database could be asked, so a topic that is not among `trusted_topics` is not trusted.
+    `queue_is_elsewhere`: the queue is reached by another endpoint than those of AWS's regions, or is not AWS's.
     `configuration_sets`: the installation's first, then those of credentials. `senders`: addresses and domains that are
     named anywhere as senders; `rewrite_from` is one of them. `heard` is the fact of the control store.
     `pinned_certificate`: the file of the simulated AWS, None for the real one.
@@ -72,6 +73,7 @@ class Situation:
     trusted_topics: frozenset[str] = frozenset()
     knows_topics: bool = True
     queue: QueueUrl | None = None
+    queue_is_elsewhere: bool = False
     rewrite_from: str | None = None
     senders: tuple[str, ...] = ()
     heard: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +93,10 @@ class Desk:
     place: Place
     situation: Situation
     now: datetime
+
+    def aws_of(self, region: str | None) -> Aws:
+        """Calls to another region than that of SES, where a queue may be."""
+        return self.aws if region in {None, self.aws.region} else clients(region)
 
 
 def not_seen(check: str, error: AwsCallError) -> Finding:

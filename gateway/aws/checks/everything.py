@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.aws.checks.access import CREDENTIALS, REGION, look_at_access
+from gateway.aws.checks.access import CLOCK, CREDENTIALS, REGION, look_at_access
 from gateway.aws.checks.account import ACCOUNT, QUOTA, SUPPRESSION_LIST, look_at_account, look_at_suppression_list
 from gateway.aws.checks.asking import Desk, Situation
 from gateway.aws.checks.certificates import look_at_certificates
 from gateway.aws.checks.classic import NOTIFICATIONS, look_at_notifications
 from gateway.aws.checks.configuration import (
     CONFIGURATION_SET,
+    TRUST,
     destination_check,
     look_at_configuration,
     set_check,
@@ -26,8 +27,8 @@ from gateway.aws.checks.queues import (
     look_at_feedback_queue,
     look_at_queue_policy,
 )
-from gateway.aws.checks.subscriptions import look_at_subscriptions, subscription_check
-from gateway.aws.checks.topics import look_at_topic, topic_check
+from gateway.aws.checks.subscriptions import look_at_subscriptions
+from gateway.aws.checks.topics import look_at_topic
 from gateway.aws.provisioning.plan import Found
 from gateway.aws.session import Aws
 from gateway.findings import Ledger, skipped
@@ -93,15 +94,23 @@ def _origins(situation: Situation) -> list[str]:
     return [CONFIGURATION_SET, *map(set_check, sets[:1]), *map(destination_check, sets[:1])]
 
 
-def chain(situation: Situation, findings: Sequence[str]) -> list[str]:
-    """The names of those checks, among these, without which no report arrives."""
-    starts = (
-        topic_check(""),
-        "policy of ",
-        subscription_check(""),
-        "raw delivery ",
-        "trust",
-        QUEUE,
-        "event destination",
-    )
-    return [name for name in findings if name.startswith(starts) or name in _origins(situation)]
+_CHAIN: Final = (
+    CLOCK,
+    CONFIGURATION_SET,
+    "event destination ",
+    "notifications of ",
+    TRUST,
+    "topic ",
+    "policy of ",
+    "webhook at ",
+    "subscription to ",
+    "raw delivery ",
+    QUEUE,
+    "certificates of ",
+    "signing certificate",
+)
+
+
+def is_in_the_chain(check: str) -> bool:
+    """Whether no report of SES arrives while this check fails."""
+    return check.startswith(_CHAIN)

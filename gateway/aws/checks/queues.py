@@ -11,6 +11,7 @@ from gateway.aws.call_errors import AwsCallError
 from gateway.aws.checks.asking import Desk, not_seen
 from gateway.aws.provisioning.names import Place
 from gateway.aws.provisioning.plan import Found
+from gateway.aws.session import Aws
 from gateway.findings import Finding, Ledger, failed, ok, skipped, warning
 from gateway.resource_policies import admits_sns
 from gateway.setting_values import QueueUrl
@@ -29,11 +30,14 @@ def look_at_feedback_queue(ledger: Ledger, desk: Desk) -> Attributes | None:
     if queue is None:
         return None
     attributes: Attributes | None = None
+    if desk.situation.queue_is_elsewhere:
+        ledger.add(skipped(QUEUE, "it is reached by an endpoint of its own; its reader tells how it is"))
+        return None
 
     def look() -> Finding:
         nonlocal attributes
         try:
-            attributes = _attributes(desk, queue.url)
+            attributes = _attributes(desk.aws_of(queue.region), queue.url)
         except AwsCallError as error:
             return judge_missing_queue(queue) if error.is_missing else not_seen(QUEUE, error)
         return judge_queue(attributes)
@@ -65,8 +69,8 @@ def look_at_queue_policy(ledger: Ledger, desk: Desk, attributes: Attributes | No
             ledger.add(judge_queue_policy(attributes, topics, desk.place.account))
 
 
-def _attributes(desk: Desk, url: str) -> Attributes:
-    answer = desk.aws.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"])
+def _attributes(aws: Aws, url: str) -> Attributes:
+    answer = aws.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"])
     given: Attributes = answer.get("Attributes", {})
     return given
 
@@ -131,11 +135,12 @@ def judge_no_dead_letters(endpoints: Sequence[str]) -> Finding:
 
 
 def _look_at_dead_letters(desk: Desk, arn: str, topics: Sequence[str]) -> Finding:
-    *_, account, name = arn.split(":")
+    *_, region, account, name = arn.split(":")
+    aws = desk.aws_of(region)
     check = f"dead letters in {name}"
     try:
-        url = str(desk.aws.call("sqs", "GetQueueUrl", QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"])
-        attributes = _attributes(desk, url)
+        url = str(aws.call("sqs", "GetQueueUrl", QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"])
+        attributes = _attributes(aws, url)
     except AwsCallError as error:
         if error.is_missing:
             return warning(

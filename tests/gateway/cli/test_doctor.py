@@ -276,16 +276,28 @@ def test_what_is_typed_wrong_is_bad_usage(sesgate):
     assert sesgate("doctor", "--jason").exit_code == 2
 
 
+def test_what_a_store_logs_does_not_get_into_the_report(sesgate, stores, monkeypatch):
+    monkeypatch.setattr(type(stores.db), "clock_skew", lambda _db: 9.0)
+    result = sesgate("doctor", "--json", **AWAY)
+    assert json.loads(result.stdout)
+
+
+AWAY = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "SESGATE_LISTENERS": f"127.0.0.1:{free_port()}",
+    "SESGATE_WEBHOOK_LISTEN": f"127.0.0.1:{free_port()}",
+    "SESGATE_DISPATCHER_LEASE": "1s",
+}
+
+
 def test_on_a_fresh_machine_nothing_runs_and_each_thing_says_how_to_start_it(sesgate):
     result = sesgate(
         "doctor",
         "--json",
-        AWS_EC2_METADATA_DISABLED="true",
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}",
-        AWS_CONFIG_FILE="/dev/null",
-        AWS_SHARED_CREDENTIALS_FILE="/dev/null",
-        SESGATE_LISTENERS=f"127.0.0.1:{free_port()}",
-        SESGATE_WEBHOOK_LISTEN=f"127.0.0.1:{free_port()}",
+        **AWAY,
         SESGATE_DATABASE_URL="postgresql://gateway:s3cret@127.0.0.1:1/none",
     )
     assert result.exit_code == 1

@@ -15,6 +15,7 @@ from gateway.aws.checks.account import judge_account, judge_quota
 from gateway.aws.checks.asking import Situation, not_seen
 from gateway.aws.checks.classic import judge_none_wired, judge_notifications
 from gateway.aws.checks.configuration import judge_destinations, judge_set, judge_trust, topics_of
+from gateway.aws.checks.everything import is_in_the_chain
 from gateway.aws.checks.identities import (
     Details,
     Listed,
@@ -478,3 +479,21 @@ def test_what_could_not_be_seen_is_never_called_broken(code, level, word):
     assert finding.level is level
     assert word in finding.seen
     assert says_what_to_do(finding)
+
+
+@pytest.mark.parametrize(
+    ("check", "is_in"),
+    [
+        ("clock", True),
+        ("configuration set shop", True),
+        ("webhook at https://mail.example.com/sns", True),
+        ("subscription to feedback", True),
+        ("policy of the feedback queue", True),
+        ("account", False),
+        ("quota", False),
+        ("dead letters in feedback-dead", False),
+        ("suppression list", False),
+    ],
+)
+def test_what_breaks_the_way_of_a_report_is_its_cause_when_none_comes(check, is_in):
+    assert is_in_the_chain(check) is is_in

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gateway.aws.call_errors import AwsCallError
-from gateway.aws.checks.asking import PatientAws, Situation
+from gateway.aws.checks.asking import Desk, PatientAws, Situation
 from gateway.aws.checks.everything import look_at_aws
 from gateway.aws.provisioning.apply import apply
+from gateway.aws.provisioning.names import Place
 from gateway.aws.provisioning.options import Options
 from gateway.findings import Ledger, Level
 from gateway.setting_values import QueueUrl
@@ -136,6 +139,18 @@ def test_credentials_that_are_refused_are_the_one_thing_that_is_named(aws, situa
     assert of_level(found, Level.FAILED) == ["credentials"]
     assert "AWS_PROFILE" in found["credentials"].seen + found["credentials"].fix
     assert found["account"].seen == "needs credentials"
+
+
+def test_a_queue_that_has_an_endpoint_of_its_own_is_left_to_its_reader(aws, situation):
+    found = look(aws, replace(situation, queue_is_elsewhere=True))
+    assert found["feedback queue"].level is Level.SKIPPED
+    assert of_level(found, Level.FAILED) == []
+
+
+def test_a_queue_in_another_region_is_asked_there(aws, situation):
+    desk = Desk(aws, Place("000000000000", "us-east-1"), situation, datetime.now(UTC))
+    assert desk.aws_of(None) is desk.aws_of("us-east-1") is aws
+    assert desk.aws_of("eu-west-1").region == "eu-west-1"
 
 
 class Clock:
