@@ -92,29 +92,13 @@ def _outside() -> Outside:
 def _examine(
     tell: Callable[[Finding], None], ground: Ledger, settings: Settings, stores: Stores | None, outside: Outside
 ) -> list[Finding]:
-    """This machine and AWS at the same time, for both are mostly waiting."""
-    alive, ready = local.ask_webhook(settings.webhook_listen)
-    situation = _situation(settings, stores, webhook_is_well=alive and ready)
+    """This machine and AWS at the same time, for both are mostly waiting; then what came of it all."""
+    webhook = local.ask_webhook(settings.webhook_listen)
+    situation = _situation(settings, stores, webhook_is_well=all(webhook))
     here, cloud = Ledger(tell, known=ground.findings), Ledger(tell, known=ground.findings)
     with ThreadPoolExecutor(1, thread_name_prefix="aws") as pool:
-        # What the simulation was given is not asked of the real AWS, and the reverse.
-        needs = (stored.STAMP,) if _has_failed(ground, stored.STAMP) else ()
-        looking = pool.submit(
-            _guarded,
-            cloud,
-            "AWS",
-            lambda: look_at_aws(cloud, outside.aws, situation, needs=needs, now=outside.now, lookup=outside.lookup),
-        )
-        _guarded(here, "this machine", lambda: _look_here(here, settings, stores, outside.now()))
-        here.add(
-            local.judge_webhook(
-                settings.webhook_listen,
-                alive=alive,
-                ready=ready,
-                reads_queue=settings.feedback_queue_url is not None,
-                database=stores is not None,
-            )
-        )
+        looking = pool.submit(_guarded, cloud, "AWS", lambda: _look_at_aws(cloud, ground, situation, outside))
+        _guarded(here, "this machine", lambda: _look_here(here, settings, stores, outside.now(), webhook))
         looking.result()
     known = (*ground.findings, *here.findings, *cloud.findings)
     end = Ledger(tell, known=known)
@@ -123,6 +107,12 @@ def _examine(
         causes = _failed(known, (*links, local.WEBHOOK, stored.READER))
         stored.look_at_reports(end, stores, situation.heard, causes, outside.now())
     return [*known, *end.findings]
+
+
+def _look_at_aws(ledger: Ledger, ground: Ledger, situation: Situation, outside: Outside) -> None:
+    """Not where the stamp is another: what the simulation was given is not asked of the real AWS, and the reverse."""
+    needs = _failed(ground.findings, (stored.STAMP,))
+    look_at_aws(ledger, outside.aws, situation, needs=tuple(needs), now=outside.now, lookup=outside.lookup)
 
 
 def _guarded(ledger: Ledger, what: str, look: Callable[[], None]) -> None:
@@ -134,7 +124,9 @@ def _guarded(ledger: Ledger, what: str, look: Callable[[], None]) -> None:
         ledger.add(failed(f"looking at {what}", f"it broke off: {type(error).__name__}: {error}", fix))
 
 
-def _look_here(ledger: Ledger, settings: Settings, stores: Stores | None, now: datetime) -> None:
+def _look_here(
+    ledger: Ledger, settings: Settings, stores: Stores | None, now: datetime, webhook: tuple[bool, bool]
+) -> None:
     if stores is None:
         missing = ledger.missing([stored.DATABASE, stored.SCHEMA, stored.STAMP])
         ledger.add(*(skipped(check, f"needs {missing}") for check in _WITHOUT_DATABASE))
@@ -145,6 +137,7 @@ def _look_here(ledger: Ledger, settings: Settings, stores: Stores | None, now: d
         stored.look_at_work(ledger, stores, settings)
     local.look_at_listeners(ledger, settings)
     local.look_at_certificate(ledger, settings, now)
+    ledger.add(local.judge_webhook(settings, *webhook, database=stores is not None))
 
 
 def _situation(settings: Settings, stores: Stores | None, *, webhook_is_well: bool) -> Situation:
@@ -182,10 +175,6 @@ def _situation(settings: Settings, stores: Stores | None, *, webhook_is_well: bo
 
 def _unique(names: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
-
-
-def _has_failed(ledger: Ledger, check: str) -> bool:
-    return bool(_failed(ledger.findings, (check,)))
 
 
 def _failed(findings: Sequence[Finding], checks: Iterable[str]) -> list[str]:

@@ -154,11 +154,13 @@ def ask_webhook(address: HostPort) -> tuple[bool, bool]:
         return False, False
 
 
-def judge_webhook(address: HostPort, *, alive: bool, ready: bool, reads_queue: bool, database: bool) -> Finding:
+def judge_webhook(settings: Settings, alive: bool, ready: bool, *, database: bool) -> Finding:
+    """`database`: it can be used from here. Where the queue is read a webhook need not run."""
+    address = settings.webhook_listen
     if alive and ready:
         return ok(WEBHOOK, f"answers on {address}")
     if not alive:
-        if reads_queue:
+        if settings.feedback_queue_url is not None:
             return skipped(WEBHOOK, f"nothing answers on {address}; reports come by the queue")
         fix = "Start `sesgate webhook` or `sesgate up`; if it runs on another machine, run doctor there."
         return failed(WEBHOOK, f"nothing answers on {address}, so SNS is not heard", fix)

@@ -122,7 +122,8 @@ def client(service):
 
 def subscription():
     listed = client("sns").list_subscriptions_by_topic(TopicArn=TOPIC_ARN)["Subscriptions"]
-    return next(one for one in listed if one["Protocol"] == "http")
+    confirmed = [one for one in listed if one["SubscriptionArn"].startswith("arn:")]
+    return next(one for one in confirmed if one["Protocol"] == "http")
 
 
 def queue_url(name):

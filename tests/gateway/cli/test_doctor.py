@@ -25,7 +25,6 @@ from tests.support.ports import free_port
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OK, WARNING, FAILED, SKIPPED = Level.OK, Level.WARNING, Level.FAILED, Level.SKIPPED
-WEBHOOK = HostPort("127.0.0.1", 8024)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,8 @@ def test_a_certificate_that_has_expired_is_named(tmp_path):
     ],
 )
 def test_webhook(alive, ready, reads_queue, database, level):
-    finding = local.judge_webhook(WEBHOOK, alive=alive, ready=ready, reads_queue=reads_queue, database=database)
+    settings = Settings(feedback_queue_url="https://sqs.eu-west-1.amazonaws.com/1/q" if reads_queue else None)
+    finding = local.judge_webhook(settings, alive, ready, database=database)
     assert finding.level is level
 
 
