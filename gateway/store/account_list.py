@@ -19,8 +19,8 @@ ADOPTED_AT_ONCE = 100  # the SMTP front waits for the same gate, so a transactio
 _PAGE = 5_000
 _IN_FORCE = "(expires_at IS NULL OR expires_at > ?)"
 _ENTRIES = (
-    f"SELECT address_key, address, reason, scope, since, expires_at FROM suppressions WHERE address_key > ? AND {_IN_FORCE}"
-    " ORDER BY address_key LIMIT ?"
+    "SELECT address_key, address, reason, scope, since, expires_at FROM suppressions"
+    f" WHERE address_key > ? AND {_IN_FORCE} ORDER BY address_key LIMIT ?"
 )
 _REASON = f"SELECT reason FROM suppressions WHERE address_key = ? AND {_IN_FORCE}"
 

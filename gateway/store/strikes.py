@@ -12,7 +12,7 @@ from datetime import timedelta
 from gateway.feedback import EventKind
 from gateway.store.sql import Row, Sql
 from gateway.store.suppression_rows import SES, Suppression, last_lifted, lift, restate, standing, suppress_by_event
-from gateway.store.times import from_micros, now_micros, span, to_micros
+from gateway.store.times import from_micros, now_micros, to_micros
 from gateway.suppression_policy import (
     PASSING,
     Finding,
@@ -29,6 +29,7 @@ from gateway.suppression_policy import (
 _MOST = 200
 _MOST_DELIVERIES = 1000
 _REPLY_WITHIN = timedelta(days=14)  # how long after its delivery a mail may be answered by a machine
+_NEVER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +145,20 @@ def _bounce(row: Row) -> tuple[Sighting, Ruling]:
 
 
 def _undelivered(sql: Sql, key: str, strikes: list[Sighting]) -> list[Sighting]:
-    """Without those of mail that was delivered: what followed was an automatic reply, such as out of office."""
+    """Without those of mail that was delivered: what followed was an automatic reply, such as out of office.
+
+    Each by itself: whether one is a reply does not depend on what else has bounced.
+    """
     if not strikes:
         return []
-    first = to_micros(min(one.occurred_at for one in strikes))
+    first = to_micros(min(one.occurred_at for one in strikes) - _REPLY_WITHIN)
     rows = sql.all(
-        "SELECT ses_message_id FROM events WHERE blamed_key = ? AND kind = ? AND occurred_at > ?"
+        "SELECT ses_message_id, occurred_at FROM events WHERE blamed_key = ? AND kind = ? AND occurred_at > ?"
         " ORDER BY occurred_at DESC LIMIT ?",
-        (key, EventKind.DELIVERY.value, first - span(_REPLY_WITHIN), _MOST_DELIVERIES),
+        (key, EventKind.DELIVERY.value, first, _MOST_DELIVERIES),
     )
-    delivered = {row[0] for row in rows}
-    return [one for one in strikes if one.mail not in delivered]
+    delivered: dict[str, int] = dict(reversed(rows))  # of each mail the last
+    return [one for one in strikes if delivered.get(one.mail, _NEVER) <= to_micros(one.occurred_at - _REPLY_WITHIN)]
 
 
 def _suppress(sql: Sql, key: str, finding: Finding) -> None:

@@ -196,6 +196,16 @@ def test_an_automatic_reply_begins_nothing_in_whatever_order_its_delivery_is_tol
         forget(stores)
 
 
+def test_what_else_has_bounced_does_not_tell_whether_a_bounce_is_a_reply(stores):
+    """This one came 14 days and an hour after its delivery; another bounce was an hour less behind it."""
+    delivery, late = delivered("x", ago(days=14, hours=2)), soft("x", ago(hours=1))
+    strikes = [soft(f"m-{number}", ago(hours=number)) for number in range(2, 6)]
+    for order in ([delivery, late, *strikes], [*strikes, late, delivery], [delivery, *reversed(strikes), late]):
+        arrive(stores, *order)
+        assert in_force(stores).since == late.occurred_at
+        forget(stores)
+
+
 def test_a_delivery_starts_the_count_anew(stores):
     strikes = five_strikes()
     arrive(stores, *strikes[:4], delivered("other", ago(hours=16, minutes=30)), strikes[4])
