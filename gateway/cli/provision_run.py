@@ -26,12 +26,13 @@ from gateway.aws.provisioning.plan import Found, Plan, key_of, plan
 from gateway.aws.provisioning.wanted import Kind, Resource, wanted
 from gateway.aws.session import Aws
 from gateway.cli.context import actor
-from gateway.cli.env_files import set_variables
-from gateway.cli.errors import CommandError
+from gateway.cli.env_files import set_variables, text_of
+from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.network import answers
 from gateway.cli.output import show_json
 from gateway.cli.progress import ending_between_steps
 from gateway.cli.provision_screen import show_env, show_plan, tell_done, warn
+from gateway.cli.whole_files import replacing
 from gateway.settings import SANDBOX_ACCOUNT, Settings
 from gateway.sns_topics import TopicsError, check_topics
 from gateway.store.control import HEARD
@@ -92,6 +93,7 @@ class Run:
         self._waits = how.waits
 
     def run(self) -> None:
+        self._require_files()
         identities = list_identities(self._reader)
         self._require_identities(identities)
         made, found = self._plan(identities)
@@ -112,6 +114,14 @@ class Run:
         self._show_policy(gateway_policy(subject))
         if skipped:
             raise CommandError(f"Not made, for what answers in place of AWS does not know how: {', '.join(skipped)}.")
+
+    def _require_files(self) -> None:
+        """What could not be written at the end, or must not be written over, stops it before anything is made."""
+        policy, env = self._how.iam_policy, self._how.env_file
+        if env is not None:
+            text_of(env)
+        if policy is not None and not _is_policy_or_new(policy):
+            raise UsageError(f"{policy} is there and is no IAM policy; give --iam-policy the name of another file.")
 
     def _require_identities(self, identities: Sequence[Identity]) -> None:
         missing = outcome.missing_identities(self._options, [identity.name for identity in identities])
@@ -225,15 +235,35 @@ class Run:
     def _hand_over(self, env: dict[str, str]) -> None:
         if self._how.env_file is None:
             show_env(env)
-        elif set_variables(self._how.env_file, env):
+        elif self._set(self._how.env_file, env):
             click.echo(f"{self._how.env_file} is written: {', '.join(env)}.")
         else:
             click.echo(f"{self._how.env_file} has all of it already.")
+
+    @staticmethod
+    def _set(file: Path, env: dict[str, str]) -> bool:
+        try:
+            return set_variables(file, env)
+        except OSError:  # AWS is wired by now, so what it is worth is told all the same
+            show_env(env)
+            raise
 
     def _show_policy(self, document: dict[str, Any]) -> None:
         if self._how.iam_policy is None:
             click.echo("\nThe least that the gateway's role must be allowed (IAM policy):")
             show_json(document)
             return
-        self._how.iam_policy.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        with replacing(self._how.iam_policy, keeps_access=True) as stream:
+            stream.write((json.dumps(document, indent=2) + "\n").encode())
         click.echo(f"\nThe least that the gateway's role must be allowed is in {self._how.iam_policy}.")
+
+
+def _is_policy_or_new(file: Path) -> bool:
+    """Whether nothing is lost when a policy is written there."""
+    if not file.is_file():
+        return True
+    try:
+        text = file.read_bytes()
+        return not text.strip() or "Statement" in json.loads(text)
+    except (ValueError, TypeError):
+        return False

@@ -68,7 +68,7 @@ class Applier:
         self.awaited: list[Awaited] = []
 
     def carry_out(self, step: Step) -> None:
-        """AwsCallError when it cannot be. What was just made may not be there for the next call yet: it waits for that."""
+        """AwsCallError when it cannot be. What was just made may not be there yet for the next call: it waits."""
         for pause in _SETTLING:
             try:
                 self._do(step)

@@ -310,6 +310,31 @@ def test_the_iam_policy_of_the_gateway_goes_to_a_file(provision, tmp_path):
     assert "ses:SendRawEmail" not in result.stdout
 
 
+def test_a_file_that_is_no_policy_is_not_written_over_and_nothing_is_made(provision, tmp_path):
+    for text in ("SESGATE_WORKERS=3\n", "[1, 2]", "7"):
+        (tmp_path / ".env").write_text(text)
+        result = provision("--queue", "--iam-policy", ".env")
+        assert result.exit_code == 2
+        assert ".env is there and is no IAM policy" in result.stderr
+        assert (tmp_path / ".env").read_text() == text
+        (tmp_path / ".env").unlink()
+    assert "=" not in marks(provision("--queue", "--dry-run"))
+
+
+def test_a_file_of_variables_that_cannot_be_read_stops_it_before_anything_is_made(provision, tmp_path):
+    (tmp_path / "gateway.env").write_bytes(b"A=\xff\n")
+    result = provision("--queue", "--env-file", "gateway.env")
+    assert (result.exit_code, "is not UTF-8" in result.stderr) == (1, True)
+    assert "=" not in marks(provision("--queue", "--dry-run"))
+
+
+def test_lines_that_cannot_be_written_are_shown(provision, tmp_path):
+    result = provision("--queue", "--env-file", str(tmp_path / "missing" / ".env"))
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.stderr
+    assert f"SESGATE_SES_CONFIGURATION_SET=sesgate-{provision.scope}" in result.stdout
+
+
 def test_the_lines_for_the_gateway_go_into_its_env_file(provision, tmp_path):
     file = tmp_path / "gateway.env"
     file.write_text("# ours\nSESGATE_SES_CONFIGURATION_SET=old\nSESGATE_WORKERS=3\n")
