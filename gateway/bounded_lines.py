@@ -77,9 +77,11 @@ class Feed:
         """Of the line with which the record begins."""
         return self._taken[0].number
 
-    def give_back(self) -> None:
-        """All but the first line of the record."""
-        self._back.extendleft(reversed(self._taken[1:]))
+    def give_back(self) -> int:
+        """All but the first line of the record; how many they are."""
+        again = self._taken[1:]
+        self._back.extendleft(reversed(again))
+        return len(again)
 
     def __iter__(self) -> Iterator[str]:
         return self

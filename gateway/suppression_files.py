@@ -29,6 +29,7 @@ _WITHOUT_HEADER = ("address", "reason")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OTHER_CLOCK = timedelta(days=1)  # how far that of whoever wrote the file may be ahead, with its zone
 _MOST_SHOWN = 60
+_MOST_GIVEN_BACK = 1_000_000  # lines that are read a second time: else a file could have each read thousands of times
 
 Value = str | float | None
 
@@ -142,7 +143,8 @@ def _time_text(moment: datetime) -> str:
 def _records(feed: Feed) -> Iterator[tuple[int, list[str] | BadRow]]:
     """The cells of each record, or what is wrong, with the number of its first line: values may span several."""
     reader = csv.reader(feed, strict=True)
-    while True:
+    given_back = 0
+    while given_back < _MOST_GIVEN_BACK:
         feed.begin_record()
         try:
             cells = next(reader)
@@ -150,12 +152,13 @@ def _records(feed: Feed) -> Iterator[tuple[int, list[str] | BadRow]]:
             return
         except UnreadableLineError as error:
             yield feed.number, BadRow(feed.number, f"{error}.")
-            feed.give_back()
+            given_back += feed.give_back()
         except csv.Error as error:
             yield feed.number, BadRow(feed.number, f"it is malformed CSV ({error}).")
-            feed.give_back()
+            given_back += feed.give_back()
         else:
             yield feed.number, cells
+    raise FileError(f"Quotes are opened and not closed all over the file, last in line {feed.number}; is it CSV?")
 
 
 def _columns(cells: Sequence[str]) -> tuple[tuple[str, ...], bool]:

@@ -216,6 +216,11 @@ def test_a_header_that_is_none_of_ours_is_refused(header, why):
         of_csv(f"{header}\na@example.com,x,y\n")
 
 
+def test_a_file_whose_every_line_opens_a_quote_is_not_read_thousands_of_times():
+    with pytest.raises(FileError, match="Quotes are opened and not closed all over the file, last in line"):
+        of_csv("address\n" + 'b","\n' * 30_000)
+
+
 def test_a_quote_that_is_not_closed_costs_its_own_line_only():
     text = 'a@example.com\n"b@example.com\n' + "".join(f"{n}@example.com\n" for n in range(20_000))
     rows = of_csv(text)
