@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -90,7 +91,11 @@ def test_a_port_on_which_nobody_listens():
     assert judge_reply(url, reply, hears_lately=True).level is Level.WARNING
 
 
-def test_a_name_that_does_not_resolve():
+def test_a_name_that_does_not_resolve(monkeypatch):
+    def unknown(*_arguments, **_named):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # what a real resolver says of it depends on the network
     url = "https://nowhere.invalid/sns"
     finding = judge_reply(url, ask(url), hears_lately=False)
     assert finding.level is Level.FAILED
