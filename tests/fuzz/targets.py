@@ -6,12 +6,13 @@ and every other exception is a find.
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 from gateway.addresses import (
     AddressError,
@@ -21,6 +22,7 @@ from gateway.addresses import (
     parse_mailbox,
     reported_address,
 )
+from gateway.bounded_lines import FileError
 from gateway.content import ContentError, Inspected, Trace, inspect, prepare
 from gateway.senders import SenderRewrite
 from gateway.smtp import auth, proxy
@@ -30,6 +32,16 @@ from gateway.smtp.replies import RefusedError
 from gateway.sns import SnsError, Verifier
 from gateway.sns_certificates import CertificateUnavailableError
 from gateway.sns_topics import TopicsError, parse_topic
+from gateway.suppression_files import (
+    BadRow,
+    Defaults,
+    Row,
+    csv_header,
+    csv_text,
+    json_text,
+    read_csv,
+    read_json_lines,
+)
 from tasks.ses_events import UnknownEventError, parse_event
 
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
@@ -38,6 +50,7 @@ _READER_LIMIT = 64
 _TOPIC = "arn:aws:sns:us-east-1:123456789012:sesgate"
 _SIMULATED_TOPIC = "arn:aws:sns:us-east-1:000000000000:sesgate"
 _REWRITE = SenderRewrite(frozenset({"a@b.test", "root"}), "app@example.org")
+_DEFAULTS = Defaults(now=datetime(2026, 11, 22, 10, tzinfo=UTC), expires=lambda _reason, _since: None)
 _TRACE = Trace(
     attempt_id="0123456789abcdef0123456789abcdef",
     message_ulid="01JD6Z3Q9Y8N5V2K7M4T1RMESS",
@@ -250,6 +263,22 @@ def event(data: bytes) -> None:
         assert report.occurred_at is None or report.occurred_at.tzinfo is not None
 
 
+def suppression_list(data: bytes) -> None:
+    """A file of suppressions, of either form: what was read is written so that the same is read again."""
+    for read in (read_csv, read_json_lines):
+        with suppress(FileError):
+            entries = [row.entry for row in read(io.BytesIO(data), _DEFAULTS) if isinstance(row, Row)]
+            csv = csv_header() + csv_text(entries)
+            assert [row.entry for row in _rows(read_csv, csv)] == entries
+            assert [row.entry for row in _rows(read_json_lines, json_text(entries))] == entries
+
+
+def _rows(read: Callable[[BinaryIO, Defaults], Iterator[Row | BadRow]], text: str) -> list[Row]:
+    rows = list(read(io.BytesIO(text.encode()), _DEFAULTS))
+    assert not [row for row in rows if isinstance(row, BadRow)]
+    return [row for row in rows if isinstance(row, Row)]
+
+
 @dataclass(frozen=True)
 class Target:
     """A function to fuzz, and words that an engine would be long in finding."""
@@ -260,6 +289,7 @@ class Target:
 
 _LINES = (b"\r\n", b"\n", b"\r", b"\0", b".", b"\r\n.\r\n", b"\r\n..\r\n", b"\r\n\r\n")
 _ADDRESSES = (b"<", b">", b"@", b'"', b"\\", b"a@b.test", b'"a b"@c.test', b"xn--", b"%", b"!", b":", "ü".encode())
+_COLUMNS = (b"address,reason,scope,source,detail,note,since,expires", b'"address"', b'"EmailAddress"')
 _JSON = (b"{", b"}", b"[", b"]", b'"', b"null", b"1e999", b"NaN", b'"Type"', b'"TopicArn"', b"\\ud800", b"\\u0000")
 
 TARGETS = {
@@ -276,5 +306,9 @@ TARGETS = {
     "login": Target(login, (b"PLAIN ", b"LOGIN ", b"=", b"*", b"\n", b"AGEAYg==", b"VXNlcg==")),
     "sns": Target(sns, _JSON),
     "topic": Target(topic, (b"arn:", b"aws", b"aws-cn", b"aws-us-gov", b":sns:", b"us-east-1", b"000000000000")),
+    "suppressions": Target(
+        suppression_list,
+        (*_COLUMNS, b"BOUNCE", b"2026-11-22T10:00:00Z", b"@b.test", b'""', b",", *_LINES, *_ADDRESSES, *_JSON),
+    ),
     "event": Target(event, (b'"eventType"', b'"Bounce"', b'"mail"', b'"messageId"', b'"timestamp"', *_JSON)),
 }
