@@ -5,7 +5,8 @@ https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-type
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -158,12 +159,7 @@ def find_struck(soft_bounces: Sequence[Sighting], policy: Policy) -> Finding | N
     Computed from all of them each time, never counted up, so that neither order nor repetition matters. The caller
     leaves out those that a delivery refutes and those that a person has forgiven.
     """
-    ordered = sorted(soft_bounces, key=_order)
-    return _last_stretch(
-        [one for one in ordered if len(_mails_before(one, ordered, policy.window)) >= policy.soft_bounces],
-        Reason.SOFT_BOUNCE,
-        policy,
-    )
+    return _last_stretch(list(_reaching(sorted(soft_bounces, key=_order), policy)), Reason.SOFT_BOUNCE, policy)
 
 
 def find_listed(sightings: Sequence[Sighting], policy: Policy) -> Finding | None:
@@ -175,10 +171,24 @@ def _order(sighting: Sighting) -> tuple[datetime, int]:
     return sighting.occurred_at, sighting.event_id
 
 
-def _mails_before(last: Sighting, sightings: Sequence[Sighting], window: timedelta) -> set[str]:
-    """Mails, not bounces: one that bounces twice is one strike."""
-    begin = last.occurred_at - window
-    return {one.mail for one in sightings if begin < one.occurred_at <= last.occurred_at}
+def _reaching(ordered: Sequence[Sighting], policy: Policy) -> Iterator[Sighting]:
+    """Those with which enough mails have bounced within the window before them.
+
+    Mails, not bounces: one that bounces twice is one strike. In one pass, for the SMTP front may be waiting for the end
+    of the transaction.
+    """
+    mails: Counter[str] = Counter()
+    oldest = 0
+    for one in ordered:
+        mails[one.mail] += 1
+        while ordered[oldest].occurred_at <= one.occurred_at - policy.window:
+            gone = ordered[oldest].mail
+            oldest += 1
+            mails[gone] -= 1
+            if not mails[gone]:
+                del mails[gone]
+        if len(mails) >= policy.soft_bounces:
+            yield one
 
 
 def _last_stretch(evidence: Sequence[Sighting], reason: Reason, policy: Policy) -> Finding | None:
