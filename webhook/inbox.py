@@ -30,6 +30,8 @@ RAW_DELIVERY = (
     "--attribute-name RawMessageDelivery --attribute-value false"
 )
 
+_NOT_CONFIRMED = "The subscription could not be confirmed now; the log has the reason."
+
 log = get_logger(__name__)
 
 
@@ -170,7 +172,10 @@ class Inbox:
         except ConfirmError as error:
             log.warning("sns.not_confirmed", topic=message.topic.arn, reason=str(error))
             self._hear(Seen.NOT_CONFIRMED, message.topic.arn, str(error))
-            return Outcome(Verdict.LATER, "The subscription could not be confirmed now; the log has the reason.")
+            return Outcome(Verdict.LATER, _NOT_CONFIRMED)
+        except Exception:
+            log.exception("sns.not_confirmed", topic=message.topic.arn)
+            return Outcome(Verdict.LATER, _NOT_CONFIRMED)
         log.info("sns.confirmed", topic=message.topic.arn)
         self._hear(Seen.CONFIRMED, message.topic.arn, "")
         return Outcome(Verdict.CONFIRMED)

@@ -35,6 +35,7 @@ from webhook.sqs import LONGEST_VISIBILITY, LONGEST_WAIT, Queue, QueueDeniedErro
 
 _FAILED = 1
 _BAD_USAGE = 2
+_SHORTEST_POLL = 0.5  # seconds
 _GRACE = 1.0  # seconds that a long poll may still bring something when the end was asked for
 
 log = get_logger("webhook.queue")  # its own name is another when it is the program
@@ -74,8 +75,8 @@ class Consumer:
     """Reads the queue until it is stopped, whatever goes wrong.
 
     While the database or SQS is away nothing is received, so that good messages are not counted towards the dead-letter
-    queue: `ask_database` raises StoreError as long as there is no use. `report` is told why reading
-    does not work, and None when it does.
+    queue: `ask_database` raises StoreError as long as nothing can be written. `report` is told why reading does not
+    work, and None when it does.
     """
 
     def __init__(
@@ -116,14 +117,18 @@ class Consumer:
         """Read and take one batch; how long to rest before the next."""
         try:
             self._prepare()
-            self._take(self._poll())
+            began = time.monotonic()
+            messages = self._poll()
+            waited = time.monotonic() - began
+            self._take(messages)
         except (QueueError, StoreError) as error:
             return self._rest(str(error))
         except Exception:
             log.exception("queue.failed")
             return self._rest("Something unforeseen went wrong; the log has it.")
         self._troubles = 0
-        return 0.0
+        # An SQS that does not wait, unlike Amazon's, would be asked as fast as it answers.
+        return 0.0 if messages or waited >= _SHORTEST_POLL else self._pace.first_rest
 
     def _prepare(self) -> None:
         if self._troubles:
@@ -254,11 +259,16 @@ def _compose(settings: Settings, stores: Stores) -> tuple[Consumer, float]:
     consumer = Consumer(
         Queue(url, os.environ),
         inbox,
-        ask_database=lambda: stores.control.get(FEEDBACK_QUEUE),
+        ask_database=partial(_write_something, stores.control),
         report=partial(_note, stores.control),
     )
     log.info("queue.starting", queue=str(url))
     return consumer, settings.drain_timeout.total_seconds()
+
+
+def _write_something(control: Control) -> None:
+    """StoreError when the database takes nothing: one on a full disk can be read all the same."""
+    control.put(FEEDBACK_QUEUE, control.get(FEEDBACK_QUEUE) or {"reading": False})
 
 
 def _note(control: Control, trouble: str | None) -> None:

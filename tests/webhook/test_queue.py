@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 import structlog
 
 from gateway.setting_values import parse_queue_url
+from gateway.store.control import FEEDBACK_QUEUE
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.schema import migrate
 from tests.support.payloads import ses
@@ -35,6 +37,7 @@ from tests.webhook.queues import (
     until_empty,
 )
 from tests.webhook.support import SIGNER, Store
+from webhook import queue
 from webhook.app import create_app
 from webhook.confirm import ConfirmError
 from webhook.queue import Consumer, Pace
@@ -199,6 +202,19 @@ class TestDatabaseAway:
         assert len(store.stored) == 5
         assert (pair.held(dead=True), told.troubles[-2:]) == (0, [None, "it was stopped"])
 
+    def test_one_that_can_only_be_read_is_of_no_use(self, tmp_path):
+        stores = sqlite_stores(tmp_path, gate_timeout=timedelta(seconds=0.1))
+        try:
+            queue._write_something(stores.control)
+            (gate,) = tmp_path.glob("*-gate")
+            with gate.open() as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                assert stores.control.get(FEEDBACK_QUEUE) == {"reading": False}
+                with pytest.raises(StoreUnavailableError):
+                    queue._write_something(stores.control)
+        finally:
+            stores.close()
+
     def test_what_the_database_takes_of_a_batch_is_deleted(self, pair):
         class Choosy(Store):
             def _store(self, notification):
@@ -214,6 +230,17 @@ class TestDatabaseAway:
 
 
 class TestUnforeseen:
+    def test_a_confirmation_that_fails_in_an_unknown_way_harms_no_other_message(self, pair):
+        def confirm(_message):
+            raise ValueError("Invalid endpoint")
+
+        store, good = Store(), SIGNER.notification(EVENT)
+        pair.send(SIGNER.subscription_confirmation(), good)
+        with structlog.testing.capture_logs() as lines, consuming(pair.queue, make_inbox(store, confirm=confirm)):
+            until(lambda: pair.held(dead=True) == 1 and pair.held() == 0, what="one dead letter")
+        assert [stored.sns_message_id for stored in store.stored] == [message_id(good)]
+        assert "queue.not_reading" not in [line["event"] for line in lines]
+
     def test_an_error_nobody_thought_of_ends_neither_the_consumer_nor_the_batch(self, pair):
         store, strange, good = Store(), SIGNER.notification(EVENT), SIGNER.notification(EVENT)
         inbox = make_inbox(store)
@@ -257,6 +284,26 @@ class TestStopping:
         consumer.run()
         assert store.stored == []
         assert len(pair.visible()) == 1
+
+    def test_a_queue_that_says_at_once_that_it_is_empty_is_not_asked_in_a_loop(self):
+        asked = []
+
+        class Hasty:
+            def has_dead_letter_queue(self):
+                return True
+
+            def receive(self, **how):
+                asked.append(how)
+                return []
+
+            def delete(self, messages):
+                assert messages == []
+
+            hide = delete
+
+        with consuming(Hasty(), make_inbox(Store()), pace=Pace(first_rest=3600)) as told:
+            until(lambda: told.troubles == [None], what="a queue that is read")
+        assert len(asked) == 1
 
     def test_it_waits_between_two_failures_and_ends_while_it_waits(self):
         class Away:
