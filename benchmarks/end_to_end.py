@@ -51,7 +51,7 @@ def _all_the_way(stand: Stand, product: Gateway, stores: Stores, stub: RunningSt
     stand.say(f"{len(ledger.promised):,} accepted; the rest of the queue is sent")
     sent_meanwhile = stub.summary()["answered"]
     began = time.perf_counter()
-    until(lambda: not unfinished(stores), seconds=_LONGEST_DRAIN, every=1.0, what="the queue is empty")
+    until(lambda: not unfinished(stores), seconds=_LONGEST_DRAIN, every=2.0, what="the queue is empty")
     left = time.perf_counter() - began
     _compare(ledger, stub.addresses())
     waits = statistics.quantiles(ledger.waits, n=100)

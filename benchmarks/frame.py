@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from benchmarks.machine import wait_for_calm
+
 
 class SkippedError(Exception):
     """Something is measured on other machines only; the text says what is missing here."""
@@ -79,6 +81,7 @@ class Plan:
     database: str = "sqlite"
     minutes: float = 10.0
     rows: int = 10_000_000
+    patience: float = 0.0  # seconds to wait before each round for other programs to be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,16 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The values of all rounds for one figure; `peers` is empty where there is no peer."""
+    """The values of all rounds for one figure; `peers` is empty where there is no peer.
+
+    `disturbed` is the greatest share of the processors' time that other programs took right before a round.
+    """
 
     figure: Figure
     ours: Sequence[float]
     peers: Sequence[float] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
+    disturbed: float = 0.0
 
     @property
     def ratios(self) -> list[float]:
@@ -144,15 +151,19 @@ def measure(measurement: Measurement, stand: Stand) -> list[Series]:
 
 def _series(figure: Figure, pair: Pair, rounds: int, stand: Stand) -> Series:
     shots: list[tuple[Shot, Shot | None]] = []
+    busies: list[float] = []
     for number in range(rounds):
+        busy = 0.0 if stand.plan.quick else wait_for_calm(stand.plan.patience)
         began = time.monotonic()
         shots.append(_fire(pair, ours_first=number % 2 == 0))
         stand.say(f"{figure.name}: round {number + 1} of {rounds}, {_told(figure, *shots[-1])}, {_since(began)}")
+        busies.append(busy)
     return Series(
         figure,
         [ours.value for ours, _ in shots],
         [peer.value for _, peer in shots if peer is not None],
         _medians([ours.facts for ours, _ in shots], "") | _medians([peer.facts for _, peer in shots if peer], "peer: "),
+        max(busies),
     )
 
 

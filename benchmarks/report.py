@@ -98,7 +98,8 @@ def _number(value: float) -> str:
 
 def _origin(result: Result) -> str:
     facts = [f"{name} {_number(value)}" for series in result.series for name, value in series.facts.items()]
-    when = f"{result.at[:10]}, commit {result.commit}, load {result.load_before:.1f} before"
+    others = max((series.disturbed for series in result.series), default=0.0)
+    when = f"{result.at[:10]}, commit {result.commit}, other programs took at most {others:.0%} before a round"
     return f"`{result.command}`; {when}" + (f"; {', '.join(facts)}" if facts else "")
 
 

@@ -87,11 +87,12 @@ def _run(argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
 
 
 def _skip_if_missing(told: str) -> None:
-    """A program that is not installed is a reason to skip at home, and a failure in CI."""
+    """A program that is not installed is a reason to skip at home, and a failure in CI, but for the compiler."""
     _, left_out, reason = told.partition("left out: ")
     if left_out:
         assert any(name in reason for name in _MISSING), reason
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason.strip())
+        may_lack = os.environ.get("CI") != "true" or "C compiler" in reason
+        (pytest.skip if may_lack else pytest.fail)(reason.strip())
 
 
 def _postfix_masters(temporary: Path) -> list[psutil.Process]:
