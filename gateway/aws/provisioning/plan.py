@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.aws.provisioning.options import masked_endpoint
-from gateway.aws.provisioning.policies import comparable_policy, strange_statements, with_former_identities
+from gateway.aws.provisioning.policies import comparable_policy, strange_statements, with_former_sources
 from gateway.aws.provisioning.wanted import Kind, Resource
 
 
@@ -136,8 +136,8 @@ def _step(resource: Resource, found: Found | None, tag: tuple[str, str], *, adop
     if found is None:
         differences = tuple(Difference(name, None, value) for name, value in resource.attributes.items())
         return Step(Action.CREATE, resource, differences)
-    if resource.kind is Kind.TOPIC and not _is_foreign(resource, found, tag):
-        policy = with_former_identities(resource.attributes["Policy"], found.attributes.get("Policy"))
+    if "Policy" in resource.attributes and not _is_foreign(resource, found, tag):
+        policy = with_former_sources(resource.attributes["Policy"], found.attributes.get("Policy"))
         resource = replace(resource, attributes={**resource.attributes, "Policy": policy})
     differences = tuple(_differences(resource, found))
     strange = _is_foreign(resource, found, tag)

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sns/latest/dg/subscribe-sqs-queue-to-sns-topic.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ Json = dict[str, Any]
 _VERSION: Final = "2012-10-17"
 _SES_PUBLISHES: Final = "SesPublishesFeedback"
 _SNS_DELIVERS: Final = "SnsDeliversFeedback"
+_SOURCE: Final = "aws:sourcearn"
+_LASTING: Final = re.compile(r":ses:[^:]*:[^:]*:identity/|:sns:")
 _KNOWN: Final = frozenset({_SES_PUBLISHES, _SNS_DELIVERS, "__default_statement_ID"})
 
 DELIVERY_POLICY: Final[Json] = {
@@ -67,28 +70,29 @@ def queue_policy(queue_arn: str, topic_arns: Sequence[str]) -> Json:
     )
 
 
-def with_former_identities(policy: Json, former: Any) -> Json:
-    """The policy of a topic that lets in the identities, too, that an earlier run wired to the same topic.
+def with_former_sources(policy: Json, former: Any) -> Json:
+    """The policy with what an earlier run wired to the same topic or queue let in as well.
 
-    `former` is the policy that stands there now. Each run names its own identities, and one that is left out goes on
-    reporting to the topic.
+    `former` is the policy that stands there now. Each run names its own identities, or its own way of reporting, and
+    what it leaves out goes on. Of a topic only identities are kept, for each configuration set has a topic of its own.
     """
     (statement,) = policy["Statement"]
-    condition = statement["Condition"]["StringEquals"]
-    sources = _listed(condition["AWS:SourceArn"])
-    more = [source for source in _sources(former) if ":identity/" in source and source not in sources]
-    allowed = {**condition, "AWS:SourceArn": one_or_all([*sources, *more])}
-    return _policy({**statement, "Condition": {"StringEquals": allowed}})
+    ((operator, wanted),) = statement["Condition"].items()
+    name = next(name for name in wanted if name.lower() == _SOURCE)
+    sources = _listed(wanted[name])
+    more = [each for each in _sources(former, statement["Sid"], operator) if _LASTING.search(each)]
+    allowed = one_or_all([*sources, *(each for each in more if each not in sources)])
+    return _policy({**statement, "Condition": {operator: {**wanted, name: allowed}}})
 
 
-def _sources(policy: Any) -> list[str]:
+def _sources(policy: Any, sid: str, operator: str) -> list[str]:
     """What our own statement lets in; the names of condition keys ignore case."""
     return [
         str(source)
         for statement in _statements(policy)
-        if statement.get("Sid") == _SES_PUBLISHES
-        for name, value in ((statement.get("Condition") or {}).get("StringEquals") or {}).items()
-        if name.lower() == "aws:sourcearn"
+        if statement.get("Sid") == sid
+        for name, value in ((statement.get("Condition") or {}).get(operator) or {}).items()
+        if name.lower() == _SOURCE
         for source in _listed(value)
     ]
 

@@ -167,3 +167,19 @@ def test_a_subscription_of_an_earlier_address_is_named():
     assert "https://u:****@old.example.com/sns as well" in warning
     assert "--subscription-arn arn:aws:sns:old" in warning
     assert "s3cret" not in warning
+
+
+def test_a_queue_goes_on_taking_from_the_topics_of_the_other_way():
+    found = {key_of(each): as_found(each) for each in WANTED if each.kind is Kind.QUEUE}
+    options = Options(webhook_url="https://mail.example.com/sns", queue=True, classic=True, identities=("a.example",))
+    changed = [
+        step for step in plan(wanted(options, PLACE), found, tag=OURS).changes if step.resource.kind is Kind.QUEUE
+    ]
+    assert len(changed) == 2
+    for step in changed:
+        (policy,) = step.differences
+        sources = policy.new["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"]
+        assert len(sources) == 4
+        assert PLACE.arn("sns", "sesgate-production-feedback") in sources
+    again = {**found, **{key_of(step.resource): as_found(step.resource) for step in changed}}
+    assert not [step for step in plan(WANTED, again, tag=OURS).changes if step.resource.kind is Kind.QUEUE]
