@@ -51,8 +51,8 @@ def gateway_policy(subject: Subject) -> Json:
 def policies(subject: Subject) -> dict[str, Json]:
     """One document for each role.
 
-    `gateway` is sender, webhook and queue together; `suppressions` is for whoever syncs SES's own list, `operator` for
-    whoever runs provision.
+    `gateway` is sender, webhook and queue together; `suppressions` is for whoever syncs SES's own list, `doctor` for
+    whoever looks with it, which changes nothing, and `operator` for whoever runs provision.
     """
     return {
         "gateway": gateway_policy(subject),
@@ -60,6 +60,7 @@ def policies(subject: Subject) -> dict[str, Json]:
         "webhook": _document(_webhook(subject)),
         "queue": _document(_queue(subject)),
         "suppressions": _document([_allow("SyncSuppressions", _prefixed("ses", _LIST_ACTIONS), "*")]),
+        "doctor": _document([*_doctor(subject), _WHO_AM_I]),
         "operator": _document(_operator(subject)),
     }
 
@@ -136,6 +137,32 @@ _IDENTITY_ACTIONS: Final = (
 )
 
 
+_LOOK_ACTIONS: Final = (
+    "GetAccount",
+    "GetConfigurationSet",
+    "GetConfigurationSetEventDestinations",
+    "GetEmailIdentity",
+    "GetIdentityNotificationAttributes",
+    "ListEmailIdentities",
+    "ListSuppressedDestinations",
+    "ListTagsForResource",
+)
+
+
+def _doctor(subject: Subject) -> list[Json]:
+    """Whatever it may not look at it warns of; it looks at other sets and topics, too, where settings name them."""
+    queue = [*subject.queues, subject.place.arn("sqs", subject.names.queue)]
+    return [
+        _allow("LookAtSes", _prefixed("ses", _LOOK_ACTIONS), "*"),
+        _allow(
+            "LookAtTopics",
+            _prefixed("sns", ("GetSubscriptionAttributes", "GetTopicAttributes", "ListSubscriptionsByTopic")),
+            "*",
+        ),
+        _allow("LookAtQueues", _prefixed("sqs", ("GetQueueAttributes", "GetQueueUrl")), sorted(set(queue))),
+    ]
+
+
 def _operator(subject: Subject) -> list[Json]:
     """For whoever runs provision, with --destroy too, in either mode. IAM knows no resource for those with a star."""
     names, place = subject.names, subject.place
@@ -151,7 +178,7 @@ def _operator(subject: Subject) -> list[Json]:
             place.arn("ses", f"configuration-set/{names.configuration_set}"),
         ),
         _allow("Identities", _prefixed("ses", _IDENTITY_ACTIONS), "*"),
-        _allow("WhoAmI", ["sts:GetCallerIdentity"], "*"),
+        _WHO_AM_I,
     ]
 
 
@@ -166,3 +193,6 @@ def _allow(sid: str, actions: Sequence[str], resources: str | Sequence[str]) -> 
 
 def _document(statements: Sequence[Json]) -> Json:
     return {"Version": _VERSION, "Statement": list(statements)}
+
+
+_WHO_AM_I: Final = _allow("WhoAmI", ["sts:GetCallerIdentity"], "*")

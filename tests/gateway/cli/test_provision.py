@@ -286,7 +286,7 @@ def test_the_plan_as_json_is_for_scripts(provision, data):
     assert shown["changes"] == 7
     assert shown["steps"][0]["attributes"]["SignatureVersion"] == "2"
     assert shown["env"]["SESGATE_SES_CONFIGURATION_SET"] == f"sesgate-{provision.scope}"
-    assert set(shown["iam"]) == {"gateway", "sender", "webhook", "queue", "suppressions", "operator"}
+    assert set(shown["iam"]) == {"gateway", "sender", "webhook", "queue", "suppressions", "doctor", "operator"}
     assert trusted(data) == frozenset()
 
 

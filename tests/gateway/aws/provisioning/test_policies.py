@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from itertools import chain
 from pathlib import Path
@@ -146,3 +147,12 @@ def test_policies_name_the_partition(region, partition):
     assert "arn:aws:" not in str(made)
     for role in ("sender", "webhook", "queue", "operator"):
         assert f"arn:{partition}:" in str(made[role])
+
+
+def test_the_doctor_may_look_at_all_that_its_paper_names_and_change_nothing():
+    paper = (Path(__file__).parents[4] / "docs" / "doctor.md").read_text()
+    (document,) = re.findall(r"```json\n(.*?)```", paper, re.DOTALL)
+    (statement,) = json.loads(document)["Statement"]
+    allowed = actions(policies(Subject(Options(queue=True), PLACE))["doctor"])
+    assert allowed == {*statement["Action"], "sts:GetCallerIdentity"}
+    assert {action.partition(":")[2][:3] for action in allowed} <= {"Get", "Lis"}
