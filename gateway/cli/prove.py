@@ -76,7 +76,7 @@ class Result:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The file with the credential's secret; without it the secret is asked for.",
 )
-@click.option("--timeout", default="60s", show_default=True, metavar="DURATION", help="How long to wait for reports.")
+@click.option("--timeout", default="120s", show_default=True, metavar="DURATION", help="How long to wait for reports.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(
