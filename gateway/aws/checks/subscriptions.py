@@ -15,6 +15,7 @@ from gateway.aws.checks.outside import look_from_outside, outside_check
 from gateway.aws.checks.topics import short, topic_check
 from gateway.aws.provisioning import hearing
 from gateway.aws.provisioning.found import Reader
+from gateway.aws.provisioning.options import masked_endpoint
 from gateway.aws.provisioning.plan import Found
 from gateway.findings import Finding, Ledger, failed, ok, skipped, warning
 
@@ -190,7 +191,8 @@ def _when(moment: datetime) -> str:
 
 
 def _endpoints(found: Sequence[Found]) -> str:
-    return ", ".join(str(one.attributes["Endpoint"]) for one in found)
+    """SNS shows no password of a URL, but what answers in place of AWS may."""
+    return ", ".join(masked_endpoint(str(one.attributes["Endpoint"])) for one in found)
 
 
 def judge_raw(arn: str, confirmed: Sequence[Found]) -> Finding:

@@ -388,6 +388,12 @@ def test_raw_delivery_is_named_with_the_subscription():
     assert f"--subscription-arn {TOPIC}:1" in finding.fix
 
 
+def test_the_password_of_an_endpoint_is_not_told():
+    finding = judge_raw(TOPIC, [subscription("https://sns:hunter2@mail.example.com/sns", RawMessageDelivery="true")])
+    assert "hunter2" not in finding.seen
+    assert "https://sns:****@mail.example.com/sns" in finding.seen
+
+
 @pytest.mark.parametrize(
     ("attributes", "seconds", "level"),
     [
