@@ -66,6 +66,9 @@ def list_() -> None:
 @click.option("--minutes", type=click.FloatRange(0.05), default=10.0, show_default=True, help="Of end-to-end.")
 @click.option("--rows", type=click.IntRange(1000), default=10_000_000, show_default=True, help="Finished, for backlog.")
 @click.option(
+    "--rate", type=click.FloatRange(1), default=5000.0, show_default=True, help="Of the SES account, a second."
+)
+@click.option(
     "--patience", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for a calm machine."
 )
 @click.option("--directory", type=click.Path(file_okay=False, exists=True, path_type=Path), help="For temporary files.")
@@ -80,12 +83,13 @@ def run_(
     database: str,
     minutes: float,
     rows: int,
+    rate: float,
     patience: float,
     directory: Path | None,
     results: Path,
 ) -> None:
     """Measure; all of them when none is named. Each result is kept as soon as it is there."""
-    plan = Plan(rounds, quick, database, minutes, rows, patience)
+    plan = Plan(rounds, quick, database, minutes, rows, rate, patience)
     found = [_kept(one, plan, directory, results) for one in _chosen(names)]
     click.echo(written(found))
     if any(result.skipped == _BROKEN for result in found):

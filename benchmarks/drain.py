@@ -16,8 +16,6 @@ from gateway.store.stores import Stores
 from tests.support.redis import Redis
 from tests.support.waiting import until
 
-# Far more than can be sent here, so that the account's rate is not what is measured.
-RATE = 5000.0
 PROCESSES = 2
 _OCTETS = 2048
 _BAR = Bar(Kind.TIMES_AT_LEAST, 0.70, 0.85)
@@ -51,7 +49,7 @@ def _side_by_side(stand: Stand, *, name: str, delay: int) -> Iterator[Mapping[st
     job = _Job(stand.amount(10_000, 60), _THREADS[delay])
     with (
         Redis() as redis,
-        running_stub(stand.directory, delay=delay, rate=RATE) as stub,
+        running_stub(stand.directory, delay=delay, rate=stand.plan.rate) as stub,
         gateway(stand, endpoint=stub.url, SESGATE_BROKER_URL=redis.url) as product,
         product.stores() as stores,
     ):

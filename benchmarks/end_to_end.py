@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from benchmarks.drain import PROCESSES, RATE, unfinished
+from benchmarks.drain import PROCESSES, unfinished
 from benchmarks.filling import mail_of
 from benchmarks.frame import Bar, Figure, Kind, Measurement, Pair, Shot, Stand, UnsoundError
 from benchmarks.gateway_programs import Gateway, gateway
@@ -37,7 +37,7 @@ def _set_up(stand: Stand) -> Iterator[Mapping[str, Pair]]:
     seconds = 2.0 if stand.plan.quick else stand.plan.minutes * 60
     with (
         Redis() as redis,
-        running_stub(stand.directory, delay=50, rate=RATE) as stub,
+        running_stub(stand.directory, delay=50, rate=stand.plan.rate) as stub,
         gateway(stand, endpoint=stub.url, SESGATE_BROKER_URL=redis.url) as product,
         product.stores() as stores,
         product.smtp(),

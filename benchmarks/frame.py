@@ -81,6 +81,7 @@ class Plan:
     database: str = "sqlite"
     minutes: float = 10.0
     rows: int = 10_000_000
+    rate: float = 5000.0  # recipients a second that the stub of SES allows, where it is not part of the measurement
     patience: float = 0.0  # seconds to wait before each round for other programs to be done
 
 

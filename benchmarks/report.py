@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.chart import Bars, draw
-from benchmarks.frame import Kind, Series
+from benchmarks.frame import Kind, Plan, Series
 from benchmarks.programs import ROOT
 from benchmarks.results import Result
 
@@ -38,9 +38,17 @@ def publish(results: Sequence[Result], page: Path = PAGE, picture: Path = CHART)
 
 
 def chart(results: Iterable[Result]) -> str:
-    series = [one for result in results for one in result.series if one.figure.bar.kind is Kind.TIMES_AT_LEAST]
+    series = [
+        (one, _apart(result))
+        for result in results
+        for one in result.series
+        if one.figure.bar.kind is Kind.TIMES_AT_LEAST
+    ]
     return draw(
-        [Bars(one.figure.title, one.found, _span(one), one.figure.bar.must, one.figure.bar.goal) for one in series]
+        [
+            Bars(one.figure.title + apart, one.found, _span(one), one.figure.bar.must, one.figure.bar.goal)
+            for one, apart in series
+        ]
     )
 
 
@@ -52,15 +60,22 @@ def _lines(result: Result) -> Iterator[str]:
     if result.skipped:
         yield f"| {result.name} | not measured: {result.skipped} | | | | | |"
     for series in result.series:
-        yield _line(series)
+        yield _line(series, _apart(result))
 
 
-def _line(series: Series) -> str:
+def _apart(result: Result) -> str:
+    """What tells it from another result of the same path."""
+    plan, usual = result.plan, Plan()
+    database = "" if plan.database == usual.database else ", PostgreSQL"
+    return database + ("" if plan.rate == usual.rate else f", account of {plan.rate:,.0f}/s")
+
+
+def _line(series: Series, apart: str) -> str:
     figure = series.figure
     bar = figure.bar
     ours = f"{_number(statistics.median(series.ours))} {figure.unit}"
     peer = f"{_number(statistics.median(series.peers))}" if series.peers else "–"
-    title = f"{figure.title}; peer: {figure.peer}" if figure.peer else figure.title
+    title = figure.title + apart + (f"; peer: {figure.peer}" if figure.peer else "")
     return (
         f"| {title} | {ours} | {peer} | {_ratio(series)} | {_limit(bar.kind, bar.must)} |"
         f" {_limit(bar.kind, bar.goal)} | {_verdict(series)} |"

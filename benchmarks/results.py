@@ -33,7 +33,16 @@ class Result:
 
     @property
     def command(self) -> str:
-        return f"python -m benchmarks run {self.name} --rounds {self.plan.rounds} --database {self.plan.database}"
+        plan, usual = self.plan, Plan()
+        chosen = {
+            "rounds": plan.rounds,
+            "database": plan.database,
+            "minutes": plan.minutes,
+            "rows": plan.rows,
+            "rate": plan.rate,
+        }
+        options = "".join(f" --{name} {value}" for name, value in chosen.items() if value != getattr(usual, name))
+        return f"python -m benchmarks run {self.name}{options}"
 
 
 def keep(result: Result, directory: Path = DIRECTORY) -> Path:
@@ -47,8 +56,10 @@ def keep(result: Result, directory: Path = DIRECTORY) -> Path:
 
 
 def _file(directory: Path, name: str, plan: Plan) -> Path:
-    database = "" if plan.database == "sqlite" else f"-{plan.database}"
-    return directory / ("quick" if plan.quick else "") / f"{name}{database}.json"
+    """Another database or another account is another result."""
+    database = "" if plan.database == Plan().database else f"-{plan.database}"
+    rate = "" if plan.rate == Plan().rate else f"-{plan.rate:g}"
+    return directory / ("quick" if plan.quick else "") / f"{name}{database}{rate}.json"
 
 
 def _medians(result: Result) -> dict[str, float]:
