@@ -54,8 +54,8 @@ def test_reset_calls_off_a_commit_that_has_not_begun(tmp_path, loop_factory):
         for _ in range(3):
             client = front.connect()
             client.begin()
-            client.send(MESSAGE + b".\r\n")
             number = len(front.messages.held)
+            client.send(MESSAGE + b".\r\n")
             until(lambda number=number: len(front.messages.held) > number)
             reset(client)
         until(lambda: all(future.cancelled() for future, *_ in front.messages.held))
