@@ -36,7 +36,8 @@ def known() -> dict[str, Measurement]:
 def main() -> None:
     # A terminal that is closed, or `kill`, ends what was started just as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupt)
     configure_logs("console", "full")
 
 

@@ -23,7 +23,7 @@ _RECEIVING, _IN_FLIGHT = "memory-receiving", "memory-redis"
 _LARGE = 20_000_000
 _ENOUGH = 1000  # in flight
 _RATE = 1000.0  # two seconds of it are in flight
-_STILL = 15_000.0  # milliseconds in which no call to SES ends
+_STILL = 8_000.0  # milliseconds in which no call to SES ends
 
 
 def measurements() -> tuple[Measurement, ...]:
