@@ -85,9 +85,11 @@ class Reception:
             connection.setblocking(False)  # noqa: FBT003
             task = self._loop.create_task(self._receive(connection, peer))
             self._arriving.add(task)
-            task.add_done_callback(self._gone)
+            task.add_done_callback(partial(self._gone, connection))
 
-    def _gone(self, task: asyncio.Task[None]) -> None:
+    def _gone(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and task not in self._handing_over:
+            connection.close()  # a task that is cancelled before its first step runs no `finally`
         self._arriving.discard(task)
         self._handing_over.discard(task)
 

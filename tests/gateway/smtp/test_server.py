@@ -76,8 +76,6 @@ class TestDraining:
             assert client.say(b"QUIT").startswith("221 ")
         drained.result(20)
 
-    # Whoever knocks in the moment in which asyncio shuts the listener is accepted and belongs to nobody.
-    @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
     def test_but_no_new_transaction_is_begun(self, front):
         with front.connect() as client:
             client.say(b"EHLO c")
