@@ -22,6 +22,7 @@ from gateway.cli.help import example
 from gateway.cli.init_answers import (
     QUEUE,
     Answers,
+    environment_of,
     parse_environment,
     parse_networks,
     parse_region,
@@ -69,49 +70,14 @@ class _Question:
 )
 @click.option("--provision/--no-provision", "provisions", default=None, help="Wire the AWS account, without asking.")
 @click.option("--yes", is_flag=True, help="Ask nothing: defaults for what no option says, and everything is done.")
-def command(
-    region: str | None,
-    environment: str | None,
-    sender: str | None,
-    networks: str | None,
-    reports: str | None,
-    path: Path,
-    provisions: bool | None,
-    yes: bool,
-) -> None:
+def command(path: Path, provisions: bool | None, yes: bool, **given: str | None) -> None:
     """Set the gateway up: ask five questions, write .env, wire the AWS account, and look whether all is well.
 
     It may be run again at any time. Credentials of AWS are not asked for: they are found where every AWS program finds
     them (a role, a profile, variables).
     """
-    known = {**env_file.read(text_of(path)), **os.environ}
     ask = _Asker(asks=not yes and sys.stdin.isatty())
-    may_be_plain = stamp_of_environment(known) == "sandbox"
-    answers = Answers(
-        region=ask(_Question("AWS region of SES", "--region", _region_of(known)), region, parse_region),
-        environment=ask(
-            _Question("Name of this environment", "--environment", "production"), environment, parse_environment
-        ),
-        sender=ask(
-            _Question("Address or domain your applications send from (verified in SES)", "--sender"),
-            sender,
-            parse_sender,
-        ),
-        networks=ask(
-            _Question(
-                "Networks that may send without a password, beside this machine (empty: none)",
-                "--networks",
-                _networks_of(known),
-            ),
-            networks,
-            parse_networks,
-        ),
-        reports=ask(
-            _Question(f"Public URL of this gateway's /sns, or `{QUEUE}` if it has none", "--reports", QUEUE),
-            reports,
-            lambda text: parse_reports(text, may_be_plain=may_be_plain),
-        ),
-    )
+    answers = _ask_all(ask, {**env_file.read(text_of(path)), **os.environ}, given)
     _write(path, answers.variables())
     _warn_of_overruled(answers.variables())
     _run("migrate", path)
@@ -124,6 +90,38 @@ def command(
     click.echo(f"When everything runs: sesgate prove --from {sender_to_prove_with(answers.sender)}")
     if _ended_badly("doctor", path):
         click.echo("Mend what doctor has found; it may be asked again at any time.", err=True)
+
+
+def _ask_all(ask: _Asker, known: Mapping[str, str], given: Mapping[str, str | None]) -> Answers:
+    """The five answers; what was answered before and stands in `known` is offered again."""
+    may_be_plain = stamp_of_environment(known) == "sandbox"
+    return Answers(
+        region=ask(_Question("AWS region of SES", "--region", _region_of(known)), given["region"], parse_region),
+        environment=ask(
+            _Question("Name of this environment", "--environment", environment_of(known)),
+            given["environment"],
+            parse_environment,
+        ),
+        sender=ask(
+            _Question("Address or domain your applications send from (verified in SES)", "--sender"),
+            given["sender"],
+            parse_sender,
+        ),
+        networks=ask(
+            _Question(
+                "Networks that may send without a password, beside this machine (empty: none)",
+                "--networks",
+                _networks_of(known),
+            ),
+            given["networks"],
+            parse_networks,
+        ),
+        reports=ask(
+            _Question(f"Public URL of this gateway's /sns, or `{QUEUE}` if it has none", "--reports", QUEUE),
+            given["reports"],
+            lambda text: parse_reports(text, may_be_plain=may_be_plain),
+        ),
+    )
 
 
 def _without_waiting(answers: Answers, path: Path, ask: _Asker) -> tuple[str, ...]:
@@ -180,11 +178,11 @@ def _parsed(question: _Question, text: str | None, parse: Callable[[str], T]) ->
         raise UsageError(f"{question.option}: {error}.") from None
 
 
-def _region_of(known: dict[str, str]) -> str | None:
+def _region_of(known: Mapping[str, str]) -> str | None:
     return known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or None
 
 
-def _networks_of(known: dict[str, str]) -> str:
+def _networks_of(known: Mapping[str, str]) -> str:
     return known.get("SESGATE_TRUSTED_NETWORKS", "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -59,6 +60,14 @@ def parse_environment(text: str) -> str:
     except OptionsError:
         raise ValueError(f"{text!r} cannot be part of AWS names; use letters, digits, - and _") from None
     return text.strip()
+
+
+def environment_of(known: Mapping[str, str]) -> str:
+    """What the environment was called before, by the configuration set that was made for it."""
+    scope = known.get("SESGATE_SES_CONFIGURATION_SET", "")
+    usual = Options(queue=True)
+    name, _, environment = scope.partition("-")
+    return environment if name == usual.name and environment else usual.environment
 
 
 def parse_sender(text: str) -> str:

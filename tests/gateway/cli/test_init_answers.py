@@ -6,6 +6,7 @@ import pytest
 
 from gateway.cli.init_answers import (
     Answers,
+    environment_of,
     parse_environment,
     parse_networks,
     parse_region,
@@ -91,3 +92,18 @@ def test_a_domain_proves_itself_by_an_address_in_it():
 def test_plain_http_is_for_the_simulation_only():
     assert parse_reports("http://127.0.0.1:8024/sns", may_be_plain=True) == "http://127.0.0.1:8024/sns"
     assert parse_reports(" Queue ", may_be_plain=False) == "queue"
+
+
+@pytest.mark.parametrize(
+    ("configuration_set", "environment"),
+    [
+        ("sesgate-staging", "staging"),
+        ("sesgate-shop-2", "shop-2"),
+        ("sesgate", "production"),
+        ("of-others", "production"),
+        (None, "production"),
+    ],
+)
+def test_a_second_run_stays_with_the_environment_of_the_first(configuration_set, environment):
+    known = {} if configuration_set is None else {"SESGATE_SES_CONFIGURATION_SET": configuration_set}
+    assert environment_of(known) == environment
