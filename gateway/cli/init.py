@@ -15,7 +15,6 @@ from typing import TypeVar
 import click
 
 from gateway import env_file
-from gateway.aws.provisioning.options import masked_endpoint
 from gateway.cli.env_files import set_variables, text_of
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.help import example
@@ -32,6 +31,7 @@ from gateway.cli.init_answers import (
 )
 from gateway.cli.network import answers as answers_to
 from gateway.settings import read_settings
+from gateway.sns_endpoints import masked_endpoint
 from gateway.store.schema import stamp_of_environment
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from gateway.aws.provisioning.confirmation import wait_for
 from gateway.aws.provisioning.found import Identity, Reader
 from gateway.aws.provisioning.iam import Subject, gateway_policy, policies
 from gateway.aws.provisioning.names import TAG, Names, Place
-from gateway.aws.provisioning.options import Options, masked_endpoint
+from gateway.aws.provisioning.options import Options
 from gateway.aws.provisioning.plan import Found, Plan, key_of, plan
 from gateway.aws.provisioning.wanted import Kind, Resource, wanted
 from gateway.aws.session import Aws
@@ -34,6 +34,7 @@ from gateway.cli.progress import ending_between_steps
 from gateway.cli.provision_screen import show_env, show_plan, tell_done, warn
 from gateway.cli.whole_files import replacing
 from gateway.settings import SANDBOX_ACCOUNT, Settings
+from gateway.sns_endpoints import masked_endpoint
 from gateway.sns_topics import TopicsError, check_topics
 from gateway.store.control import HEARD
 from gateway.store.schema import Stamp

@@ -38,9 +38,17 @@ def require_endpoint(config: SandboxConfig, protocol: str, endpoint: str) -> Non
         raise invalid_parameter(
             f"Does not support this protocol string: {protocol} (the sandbox has http, https and sqs)"
         )
-    parts = urlsplit(endpoint)
-    if parts.scheme != protocol or not parts.hostname:
+    if not _is_url(protocol, endpoint):
         raise invalid_parameter(f"Endpoint must match the specified protocol {protocol}")
+
+
+def _is_url(protocol: str, endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        _ = parts.port  # ValueError when it is none
+    except ValueError:
+        return False
+    return parts.scheme == protocol and bool(parts.hostname)
 
 
 def require_queue(config: SandboxConfig, name: str, arn: str) -> None:

@@ -12,6 +12,7 @@ from gateway.sandbox.query import Entries, Parameters, Result
 from gateway.sandbox.resources import Resources
 from gateway.sandbox.sns_resources import Subscription
 from gateway.sandbox.sns_topic_api import page
+from gateway.sns_endpoints import masked_endpoint
 
 
 class SubscriptionApi:
@@ -99,7 +100,7 @@ class SubscriptionApi:
             "SubscriptionArn": subscription.arn,
             "TopicArn": subscription.topic_arn,
             "Protocol": subscription.protocol,
-            "Endpoint": subscription.endpoint,
+            "Endpoint": masked_endpoint(subscription.endpoint),
             "Owner": self._config.account_id,
             "PendingConfirmation": "false" if subscription.confirmed else "true",
             "ConfirmationWasAuthenticated": "true" if subscription.authenticated_unsubscribe else "false",
@@ -127,7 +128,7 @@ class SubscriptionApi:
                 "SubscriptionArn": subscription.arn if subscription.confirmed else "PendingConfirmation",
                 "Owner": self._config.account_id,
                 "Protocol": subscription.protocol,
-                "Endpoint": subscription.endpoint,
+                "Endpoint": masked_endpoint(subscription.endpoint),
                 "TopicArn": subscription.topic_arn,
             }
             for subscription in subscriptions

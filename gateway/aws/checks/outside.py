@@ -16,8 +16,8 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.aws.provisioning.options import masked_endpoint
 from gateway.findings import Finding, Ledger, failed, ok, skipped, warning
+from gateway.sns_endpoints import masked_endpoint
 
 _TIMEOUT: Final = 5.0
 _LATELY: Final = timedelta(minutes=15)

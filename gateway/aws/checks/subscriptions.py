@@ -15,9 +15,9 @@ from gateway.aws.checks.outside import look_from_outside, outside_check
 from gateway.aws.checks.topics import short, topic_check
 from gateway.aws.provisioning import hearing
 from gateway.aws.provisioning.found import Reader
-from gateway.aws.provisioning.options import masked_endpoint
 from gateway.aws.provisioning.plan import Found
 from gateway.findings import Finding, Ledger, failed, ok, skipped, warning
+from gateway.sns_endpoints import masked_endpoint
 
 _WEBHOOK: Final = ("http", "https")
 _PATH: Final = "/sns"

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.aws.call_errors import AwsCallError
 from gateway.aws.provisioning.apply import Awaited
 from gateway.aws.session import Aws
+from gateway.sns_endpoints import masked_endpoint
 
 _EVERY: Final = 2.0
 _SAY_EVERY: Final = 6.0
@@ -64,5 +65,6 @@ def is_confirmed(aws: Aws, awaited: Awaited) -> bool:
             raise
         return str(answer.get("Attributes", {}).get("PendingConfirmation", "false")).lower() != "true"
     listed = aws.every("sns", "ListSubscriptionsByTopic", "Subscriptions", TopicArn=awaited.resource.parent)
-    own = [one for one in listed if one.get("Endpoint") == awaited.resource.endpoint]
+    shown = masked_endpoint(awaited.resource.endpoint)
+    own = [one for one in listed if masked_endpoint(str(one.get("Endpoint"))) == shown]
     return any(str(one.get("SubscriptionArn", "")).startswith("arn:") for one in own)

@@ -9,10 +9,10 @@ from typing import Any, Final
 from gateway.aws.call_errors import AwsCallError
 from gateway.aws.provisioning.found import Reader
 from gateway.aws.provisioning.names import CLASSIC_KINDS, EVENT_DESTINATION, TAG, Names
-from gateway.aws.provisioning.options import masked_endpoint
 from gateway.aws.provisioning.plan import Found
 from gateway.aws.provisioning.wanted import Kind
 from gateway.aws.session import Aws
+from gateway.sns_endpoints import masked_endpoint
 
 
 @dataclass(frozen=True, slots=True)

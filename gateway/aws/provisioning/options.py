@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+from gateway.sns_endpoints import masked_endpoint
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
 _LONGEST_SCOPE: Final = 57
 """So that a configuration set (64), and a topic or queue with its ending (80), may have it in their names."""
-_MASK: Final = "****"
 _WITH_LOGIN: Final = re.compile(r"https?://[^/?#]*@[^/?#@]+(?:[/?#][^@]*)?$")
 """Anything else with an @ may have a password where it would be shown."""
 
@@ -48,16 +49,6 @@ class Options:
         return f"{self.name}-{self.environment}"
 
 
-def masked_endpoint(endpoint: str) -> str:
-    """An endpoint with the password in it replaced, as SNS itself shows it."""
-    parts = urlsplit(endpoint)
-    if "@" not in parts.netloc:
-        return endpoint
-    credentials, _, host = parts.netloc.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user}{colon}{_MASK if colon else ''}@{host}"))
-
-
 def check_names(name: str, environment: str) -> None:
     """OptionsError when AWS would not take what is called after them."""
     for option, value in (("--name", name), ("--environment", environment)):
@@ -73,7 +64,6 @@ def _check_webhook(url: str, *, may_be_plain: bool) -> None:
             "--webhook-url has an @ that is not before its host; write https://user:password@mail.example.com/sns, and"
             " percent-encode / ? and # in the password (%2F %3F %23)."
         )
-    shown = masked_endpoint(url)
     if any(character.isspace() or not character.isprintable() for character in url) or not url.isascii():
         raise OptionsError("--webhook-url has spaces or characters beyond ASCII; percent-encode them.")
     try:
@@ -81,6 +71,7 @@ def _check_webhook(url: str, *, may_be_plain: bool) -> None:
         _ = parts.port  # ValueError when it is none
     except ValueError:  # its words may be a part of a password
         raise OptionsError("--webhook-url is no URL; write https://mail.example.com/sns.") from None
+    shown = masked_endpoint(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise OptionsError(f"--webhook-url {shown!r} is no URL; write https://mail.example.com/sns.")
     if parts.scheme == "http" and not may_be_plain:

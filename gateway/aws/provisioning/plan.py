@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway.aws.provisioning.options import masked_endpoint
 from gateway.aws.provisioning.policies import comparable_policy, strange_statements, with_former_sources
 from gateway.aws.provisioning.wanted import Kind, Resource
+from gateway.sns_endpoints import masked_endpoint
 
 
 class Action(StrEnum):

@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.aws.provisioning.names import CLASSIC_KINDS, EVENT_DESTINATION, Names, Place
-from gateway.aws.provisioning.options import Options, masked_endpoint
+from gateway.aws.provisioning.options import Options
 from gateway.aws.provisioning.policies import DELIVERY_POLICY, queue_policy, topic_policy
+from gateway.sns_endpoints import masked_endpoint
 
 _REPORTS: Final = (
     "SEND",

@@ -166,7 +166,14 @@ def test_an_authenticated_subscription_cannot_be_ended_by_the_link(sandbox: Sand
 
 
 @pytest.mark.parametrize(
-    ("protocol", "endpoint"), [("email", "a@example.org"), ("https", "http://127.0.0.1/"), ("http", "nothing")]
+    ("protocol", "endpoint"),
+    [
+        ("email", "a@example.org"),
+        ("https", "http://127.0.0.1/"),
+        ("http", "nothing"),
+        ("http", "http://[127.0.0.1/"),
+        ("http", "http://127.0.0.1:x/"),
+    ],
 )
 def test_other_protocols_are_refused(sandbox: Sandbox, topic: str, protocol: str, endpoint: str):
     with pytest.raises(ClientError) as caught:
@@ -182,6 +189,19 @@ def test_subscribing_again_does_not_make_a_second_one(sandbox: Sandbox, topic: s
             == "pending confirmation"
         )
     assert len(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]) == 1
+
+
+def test_the_password_of_an_endpoint_is_used_and_never_shown(sandbox: Sandbox, topic: str, listener: Receiver):
+    sns = sandbox.client("sns")
+    endpoint = listener.url.replace("http://", "http://user:s3cret@")
+    masked = listener.url.replace("http://", "http://user:****@")
+    for _ in range(2):
+        arn = sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=endpoint, ReturnSubscriptionArn=True)
+    assert sns.get_subscription_attributes(SubscriptionArn=arn["SubscriptionArn"])["Attributes"]["Endpoint"] == masked
+    (listed,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert listed["Endpoint"] == masked
+    assert masked in {one["Endpoint"] for one in sns.list_subscriptions()["Subscriptions"]}
+    assert confirmation(listener)["TopicArn"] == topic
 
 
 def test_message_structure_json_picks_the_text_for_http(sandbox: Sandbox, topic: str, listener: Receiver):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.aws.provisioning.options import Options, OptionsError, masked_endpoint
+from gateway.aws.provisioning.options import Options, OptionsError
 
 URL = "https://mail.example.com/sns"
 
@@ -53,10 +53,6 @@ def test_a_password_is_in_no_sentence_and_no_repr():
     with pytest.raises(OptionsError) as raised:
         Options(webhook_url="http://user:s3cret@mail.example.com/sns")
     assert "s3cret" not in str(raised.value)
-    assert masked_endpoint(url) == "https://user:****@mail.example.com/sns"
-    assert masked_endpoint("https://user:a@b:c@mail.example.com/sns") == "https://user:****@mail.example.com/sns"
-    assert masked_endpoint("https://user@mail.example.com/sns") == "https://user@mail.example.com/sns"
-    assert masked_endpoint("arn:aws:sqs:eu-west-1:1:q") == "arn:aws:sqs:eu-west-1:1:q"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +65,7 @@ def test_a_password_is_in_no_sentence_and_no_repr():
         "https://user:s3cret",
         "user:s3cret@mail.example.com/sns",
         "ftp://user:s3cret@mail.example.com/sns",
+        "https://user:s3cret@[mail.example.com/sns",
     ],
 )
 def test_a_password_that_is_not_read_as_one_is_refused_and_not_shown(url):

@@ -123,6 +123,16 @@ def test_subscriptions_are_read_page_by_page_with_their_masked_passwords(aws, st
     assert found.attributes["Confirmed"] is False
 
 
+def test_a_subscription_without_an_arn_is_seen_confirmed_although_its_password_is_masked(aws, stub):
+    listed = {"TopicArn": TOPIC, "Protocol": "https", "Owner": PLACE.account, "SubscriptionArn": f"{TOPIC}:1"}
+    for endpoint in ("https://other.example.com/sns", "https://u:****@mail.example.com/sns"):
+        answer = {"Subscriptions": [{**listed, "Endpoint": endpoint}]}
+        stub("sns").add_response("list_subscriptions_by_topic", answer, {"TopicArn": TOPIC})
+    awaited = Awaited("pending confirmation", first(Kind.SUBSCRIPTION))
+    assert not is_confirmed(aws, awaited)
+    assert is_confirmed(aws, awaited)
+
+
 def identity_step():
     identity = first(Kind.IDENTITY, classic=True, identities=("example.com",))
     return Step(Action.CHANGE, identity, (Difference("ForwardingEnabled", old=True, new=False),))

@@ -87,6 +87,15 @@ def test_the_webhooks_subscription_is_patient_and_has_a_dead_letter_queue(wiring
     assert pending_only(wired.plan())
 
 
+def test_a_webhook_with_a_password_that_is_never_shown_again_is_found_again(wiring):
+    wired = wiring(webhook_url="http://user:s3cret@127.0.0.1:1/sns", queue=False)
+    (awaited,) = make(wired).awaited
+    (found,) = wired.reader.subscriptions(SIMULATED.arn("sns", wired.names.topic))
+    assert found.attributes["Endpoint"] == "http://user:****@127.0.0.1:1/sns"
+    assert found.name == awaited.resource.name
+    assert pending_only(wired.plan())
+
+
 def set_topic(sns, wired, name, value):
     arn = SIMULATED.arn("sns", wired.names.topic)
     sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue=value)
