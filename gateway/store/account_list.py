@@ -75,6 +75,7 @@ class AccountListing:
         return self._db.write(lambda sql: sum(self._adopt(sql, one, actor) for one in found))
 
     def _adopt(self, sql: Sql, found: AtSes, actor: str) -> bool:
+        sql.in_turn(found.key)  # whoever lifts it at this moment is waited for
         lifted = last_lifted(sql, found.key)
         if found.is_lifted(None if lifted is None else from_micros(lifted)):
             return False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,11 @@ from gateway.store.times import now_micros, to_micros
 from gateway.subjects import parse_subject
 from gateway.suppression_drift import AtSes, Listed, ListedReason
 from gateway.suppression_policy import Policy, Reason
-from tests.support.mail import change
+from tests.gateway.store.test_feedback_postgres import lifting
+from tests.gateway.store.test_strikes import JANE
+from tests.support.mail import change, rows
+from tests.support.meeting import Held, waits_for_a_lock
+from tests.support.waiting import until
 
 NOW = datetime.now(UTC)
 WEEK = timedelta(days=7)
@@ -98,6 +103,20 @@ def test_what_was_lifted_after_ses_listed_it_is_not_taken_over(stores, listing):
     stores.suppressions.remove(parse_subject("jane@example.com"), why="works", actor="anna")
     assert listing.adopt([at_ses("jane@example.com")], actor="anna") == 0
     assert listing.adopt([at_ses("jane@example.com", at=NOW + WEEK)], actor="anna") == 1
+
+
+def test_what_is_being_lifted_at_this_moment_is_not_taken_over_either(pair):
+    """Where PostgreSQL lets both go on at once."""
+    one, other = pair
+    add(one, JANE)
+    policy = one.notifications._policy
+    held = Held(one, lifting)
+    with ThreadPoolExecutor() as pool:
+        adopted = pool.submit(AccountListing(other.db, policy).adopt, [at_ses(JANE)], actor="anna")
+        until(lambda: waits_for_a_lock(one) or adopted.done())
+        held.let_go()
+        assert adopted.result(timeout=30) == 0
+    assert rows(one, "SELECT address_key FROM suppressions") == []
 
 
 def test_a_reason_outlives_what_the_settings_say(listing):
