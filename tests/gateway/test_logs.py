@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 
 import pytest
+import structlog
+
+from gateway import logs
 
 # Logging is configured for a whole process, so each test is one.
 _PROGRAM = """
 import logging, sys
-from gateway.logs import configure_logs, get_logger
+from gateway.logs import Together, configure_logs, get_logger
 log = get_logger("gateway.test")
 configure_logs(sys.argv[1], sys.argv[2])
 exec(sys.argv[3])
@@ -132,3 +136,127 @@ def test_debug_is_not_written_and_an_exception_is():
 
 def test_an_exception_shows_on_the_console_too():
     assert "ZeroDivisionError" in run("try:\n 1/0\nexcept ZeroDivisionError:\n log.exception('x')", "console")
+
+
+_VALUES = (
+    "plain",
+    "",
+    "two words",
+    "a=b",
+    "it's",
+    'say "x"',
+    "tab\t",
+    "\u00fc",
+    7,
+    1.5,
+    None,
+    True,
+    ["a b"],
+    {"k": "v"},
+    b"x",
+)
+
+
+def events():
+    chance = random.Random(8)  # the same in each run
+    for _ in range(500):
+        names = chance.sample(["reason", "client", "zeta", "alpha", "logger_name", "exception", "stack", "size"], 4)
+        event = {
+            name: chance.choice(_VALUES if name not in ("exception", "stack") else ("trace\nback",)) for name in names
+        }
+        event |= {"timestamp": "2026-11-22T09:00:00.000000Z", "level": chance.choice(["info", "warning", "error"])}
+        event |= {
+            "event": chance.choice(["x", "a.longer.name.than.fits.the.column", "with blanks "]),
+            "logger": "gateway.x",
+        }
+        for name in chance.choice([(), (), ("logger",), ("level", "timestamp")]):
+            del event[name]
+        yield event
+
+
+def test_a_plain_line_is_what_structlog_writes():
+    structlogs = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
+    ours = logs._PlainRenderer(structlogs)
+    for event in events():
+        assert ours(None, "info", dict(event)) == structlogs(None, "info", dict(event))
+
+
+@pytest.mark.parametrize("name", ["", "gateway", "gateway.test"])
+def test_another_handler_sees_what_is_logged(name):
+    code = f"""
+class Other(logging.Handler):
+    def emit(self, record):
+        sys.stderr.write(f"other: {{record.levelname}} {{record.msg['event']}} {{record.msg['code']}}\\n")
+logging.getLogger({name!r}).addHandler(Other())
+with Together():
+    log.warning('smtp.refused', code=550)
+"""
+    other, own = sorted(run(code).splitlines())
+    assert other == "other: WARNING smtp.refused 550"
+    assert json.loads(own)["code"] == 550
+
+
+def test_a_logger_that_is_switched_off_says_nothing():
+    assert run("logging.getLogger('gateway').setLevel('ERROR'); log.warning('x')") == ""
+    assert run("logging.disable(logging.ERROR); log.error('x')") == ""
+
+
+_COUNTED = """
+class Counted:
+    def __init__(self): self.writes = []
+    def write(self, text): self.writes.append(text)
+    def flush(self): pass
+stream = logging.root.handlers[0].stream = Counted()
+"""
+
+
+def test_lines_of_a_burst_are_written_together_and_those_of_other_threads_at_once():
+    code = f"""
+import threading
+{_COUNTED}
+with Together():
+    log.info('one')
+    log.info('two')
+    thread = threading.Thread(target=log.info, args=('meanwhile',))
+    thread.start(); thread.join()
+    assert ['meanwhile' in write for write in stream.writes] == [True]
+log.info('three')
+for write in stream.writes:
+    print(len(write.splitlines()), file=sys.stderr)
+assert 'one' in stream.writes[1] and 'two' in stream.writes[1]
+"""
+    assert run(code).split() == ["1", "2", "1"]
+
+
+def test_lines_of_a_burst_are_written_when_it_ends_with_an_error():
+    code = """
+try:
+    with Together():
+        log.info('one')
+        raise OSError
+except OSError:
+    log.info('two')
+"""
+    assert [record["event"] for record in records(code)] == ["one", "two"]
+
+
+def test_a_line_that_cannot_be_written_ends_nothing():
+    code = """
+class Gone:
+    def write(self, text): raise BrokenPipeError
+    def flush(self): pass
+logging.root.handlers[0].stream = Gone()
+log.info('one')
+logging.getLogger('celery').info('two')
+"""
+    assert run(code).count("BrokenPipeError") >= 2
+
+
+def test_a_value_that_cannot_be_rendered_ends_nothing():
+    code = """
+class Odd:
+    def __repr__(self): raise ValueError
+log.info('one', odd=Odd())
+log.info('two')
+"""
+    assert "two" in run(code, "console")
