@@ -6,7 +6,7 @@ later is the end of both, whichever came first. What ends for whatever cause goe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,11 +67,36 @@ class Ended:
 
 def find(sql: Sql, mailbox_key: str, credential: str | None = None) -> Suppression | None:
     """The strongest in force of up to four: for the address and its domain, each for all and for the credential."""
-    domain, scope = domain_key_of(mailbox_key), credential or ""
-    rows = sql.all(_FIND, (mailbox_key, domain, entry_key(mailbox_key, scope), entry_key(domain, scope)))
+    keys = _keys(mailbox_key, credential)
+    rows = sql.all(_FIND, keys)
+    return _strongest(rows, now_micros()) if rows else None
+
+
+def find_all(sql: Sql, wanted: Sequence[tuple[str, str | None]]) -> list[Suppression | None]:
+    """What `find` says of each key of a mailbox and credential, in their order, by few statements."""
+    found: list[Suppression | None] = []
+    for start in range(0, len(wanted), _AT_ONCE[-1]):
+        found += _find_some(sql, [_keys(key, credential) for key, credential in wanted[start : start + _AT_ONCE[-1]]])
+    return found
+
+
+def _find_some(sql: Sql, wanted: Sequence[tuple[str, ...]]) -> list[Suppression | None]:
+    room = next(size for size in _AT_ONCE if size >= len(wanted))
+    padded = (*wanted, *[wanted[-1]] * (room - len(wanted)))
+    rows = sql.all(_FIND_ALL[room], [key for keys in padded for key in keys])
     if not rows:
-        return None
+        return [None] * len(wanted)
     now = now_micros()
+    by_key = {row[_KEY]: row for row in rows}
+    return [_strongest([by_key[key] for key in dict.fromkeys(keys) if key in by_key], now) for keys in wanted]
+
+
+def _keys(mailbox_key: str, credential: str | None) -> tuple[str, str, str, str]:
+    domain, scope = domain_key_of(mailbox_key), credential or ""
+    return mailbox_key, domain, entry_key(mailbox_key, scope), entry_key(domain, scope)
+
+
+def _strongest(rows: Iterable[Row], now: int) -> Suppression | None:
     found: Suppression | None = None
     for row in sorted(rows, key=_breadth):  # of two reasons as strong, the one that is said of this address
         entry = entry_of(row)
@@ -234,6 +259,11 @@ _SCOPE, _EXPIRES_AT, _KEY = 5, 9, 11
 _ONE = f"SELECT {FIELDS} FROM suppressions WHERE address_key = ?"
 _OF_SCOPES = f"SELECT {FIELDS} FROM suppressions WHERE scope <> '' AND substr(address_key, 1, ?) = ?"
 _FIND = f"SELECT {FIELDS} FROM suppressions WHERE address_key IN (?, ?, ?, ?)"
+# Few texts, each of which the database knows already: room for so many look-ups, of four keys each.
+_AT_ONCE = (1, 4, 16, 64)
+_FIND_ALL = {
+    size: f"SELECT {FIELDS} FROM suppressions WHERE address_key IN ({marks(range(4 * size))})" for size in _AT_ONCE
+}
 _INSERT = (
     "INSERT INTO suppressions (address_key, address, reason, source, detail, since, scope, note, actor, created_at,"
     " event_id, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (address_key) DO NOTHING"

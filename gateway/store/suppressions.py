@@ -5,6 +5,7 @@ An entry is about an address or a whole domain, for everybody or for one credent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from gateway.addresses import Mailbox
@@ -19,6 +20,7 @@ from gateway.store.suppression_rows import (
     ended_of,
     entry_of,
     find,
+    find_all,
     lift,
     put_away,
     standing,
@@ -49,6 +51,11 @@ class Suppressions:
         """
         with self._db.read() as sql:
             return find(sql, mailbox.key, credential)
+
+    def find_all(self, wanted: Sequence[tuple[Mailbox, str | None]]) -> Sequence[Suppression | None]:
+        """What `find` says of each of these mailboxes and credentials, in their order, for the price of a few."""
+        with self._db.read() as sql:
+            return find_all(sql, [(mailbox.key, credential) for mailbox, credential in wanted])
 
     def of(self, subject: Subject | Mailbox) -> list[Suppression]:
         """Every entry about exactly this subject, whatever its scope, the expired ones too."""

@@ -15,6 +15,7 @@ from gateway.store.histories import Histories
 from gateway.store.operations import Action, Operations, Order, Selection
 from gateway.store.queue import Queue
 from gateway.store.sending import Lease
+from gateway.store.sql import Sql
 from gateway.store.suppression_rows import end_scope, last_lifted
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
@@ -72,6 +73,7 @@ def suppress(stores):
             for reason in (Reason.BOUNCE, Reason.COMPLAINT):
                 stores.suppressions.add(subject, reason, source="", detail="", actor="jane", scope=scope)
     stores.suppressions.find(parse_mailbox("jane@example.com"), "shop")
+    stores.suppressions.find_all([(parse_mailbox(f"jane{number}@example.com"), "shop") for number in range(20)])
     stores.suppressions.of(jane)
     stores.suppressions.history(jane)
     stores.suppressions.list()
@@ -200,13 +202,20 @@ def asked(seen):
 def recorded(stores, monkeypatch):
     """Every statement from now on, with the first values bound to it."""
     seen: dict[str, tuple] = {}
-    execute = stores.db.peewee.execute_sql
+    execute, many = Sql._execute, Sql.many
 
-    def record(statement, parameters=()):
-        seen.setdefault(statement, parameters)
-        return execute(statement, parameters)
+    def record(self, statement, parameters):
+        seen.setdefault(self.spelled(statement), parameters)
+        return execute(self, statement, parameters)
 
-    monkeypatch.setattr(stores.db.peewee, "execute_sql", record)
+    def record_many(self, statement, rows):
+        rows = list(rows)
+        if rows:
+            seen.setdefault(self.spelled(statement), rows[0])
+        many(self, statement, rows)
+
+    monkeypatch.setattr(Sql, "_execute", record)
+    monkeypatch.setattr(Sql, "many", record_many)
     return seen
 
 

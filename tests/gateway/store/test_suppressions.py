@@ -95,6 +95,19 @@ def test_the_strongest_of_address_domain_and_credential_is_found(stores, shop):
     assert found(stores, "ann@sub.example.com", "shop") is None
 
 
+@pytest.mark.parametrize("times", [0, 1, 2, 5, 17, 70])
+def test_many_are_found_as_each_alone(stores, shop, times):
+    put(stores, "@example.com", Reason.BOUNCE)
+    put(stores, "bob@example.com", Reason.UNSUBSCRIBE, scope="shop")
+    put(stores, "@example.org", Reason.COMPLAINT, scope="shop")
+    put(stores, "old@example.net")
+    change(stores, "UPDATE suppressions SET expires_at = 7 WHERE address = 'old@example.net'")
+    addresses = ("Bob@example.com", "ann@example.com", "ann@example.org", "ann@example.net", "old@example.net")
+    wanted = [(parse_mailbox(address), name) for address in addresses for name in ("shop", "news", None)] * times
+    alone = [stores.suppressions.find(mailbox, credential) for mailbox, credential in wanted]
+    assert stores.suppressions.find_all(wanted) == alone
+
+
 def test_of_reasons_as_strong_the_one_about_the_address_is_told(stores, shop):
     for text, scope in (
         ("@example.com", ""),
@@ -317,3 +330,5 @@ def test_a_look_up_that_fails_is_not_an_answer(stores):
     stores.db.write(lambda sql: sql.run("ALTER TABLE suppressions RENAME TO elsewhere"))
     with pytest.raises(StoreUnavailableError):
         stores.suppressions.find(parse_mailbox("bob@example.com"))
+    with pytest.raises(StoreUnavailableError):
+        stores.suppressions.find_all([(parse_mailbox("bob@example.com"), None)])
