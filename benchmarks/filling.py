@@ -1,9 +1,13 @@
-"""Rows that a measurement finds in the database: made by SQL, many at once, the same for both databases."""
+"""Rows that a measurement finds in the database: made by SQL, many at once, the same for both databases.
+
+Addresses and attempt ids are as scattered as those of real mail: what comes later goes into the middle of each index.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.envelope import LOCAL_CREDENTIAL
@@ -20,25 +24,33 @@ MAIL = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: order\r\nMessage
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """Numbers from one to another as `series`, and texts made of a number `i`."""
+    """Numbers from one to another as `series`, and texts made of a number `i`.
+
+    `scattered` has its order from nowhere, as has an attempt id. `indexes` names those that can be made again, with the
+    statement that does it.
+    """
 
     series: str
     ulid: str
-    hexadecimal: str
+    scattered: str
     digits: str
+    indexes: str
 
 
 _SQLITE = _Dialect(
     "WITH RECURSIVE series(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM series WHERE i < ?)",
     "printf('%026d', i)",
-    "printf('%032x', i)",
+    "printf('%08x%024x', (i * 2654435761) & 4294967295, i)",
     "printf('%08d', i)",
+    "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?",
 )
 _POSTGRESQL = _Dialect(
     "WITH series AS (SELECT i FROM generate_series(?::bigint, ?::bigint) AS i)",
     "lpad(i::text, 26, '0')",
-    "lpad(to_hex(i), 32, '0')",
+    "md5(i::text)",
     "lpad(i::text, 8, '0')",
+    "SELECT i.indexname, i.indexdef FROM pg_indexes i WHERE i.schemaname = current_schema() AND i.tablename = %s"
+    " AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conname = i.indexname)",
 )
 
 
@@ -90,9 +102,10 @@ def fill_queue(stores: Stores, rows: int, content: bytes) -> None:
 
 def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> None:
     """Mail of the last weeks that was delivered, with its attempts and events; its content is not kept any more."""
-    first = _next_id(stores)
+    first, number = _next_id(stores), _next_id(stores, "recipients")
     then = time.time_ns() // 1000 - 20 * _DAY
     dialect = _dialect(stores)
+    scattered = dialect.scattered
     advance(f"{rows:,} finished messages")
     _fill_messages(stores, rows, first, then, 2048)
     advance(f"{rows:,} finished recipients")
@@ -100,22 +113,19 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
         stores,
         rows,
         first,
-        "INSERT INTO recipients (message_id, credential_id, address, address_key, status, reason, attempts, attempt_id,"
-        f" next_attempt_at, expires_at, changed_at, ended_at, counted_at) {dialect.series} SELECT i, ({_LOCAL}),"
-        f" {_to(dialect)}, {_to(dialect)}, 'DELIVERED', '', 1, {dialect.hexadecimal}, {then}, {then + 4 * _DAY},"
-        f" {then}, {then} + i, {then} + i FROM series",
+        "INSERT INTO recipients (id, message_id, credential_id, address, address_key, status, reason, attempts,"
+        f" attempt_id, next_attempt_at, expires_at, changed_at, ended_at, counted_at) {dialect.series} SELECT"
+        f" i + {number - first}, i, ({_LOCAL}), {_to(dialect)}, {_to(dialect)}, 'DELIVERED', '', 1, {scattered},"
+        f" {then} + i, {then + 4 * _DAY} + i, {then} + i, {then} + i, {then} + i FROM series",
     )
     advance(f"{rows:,} attempts")
-    # A recipient's id is not its message's where others were there before; the join finds it by index.
-    chosen = (
-        f"{dialect.series} SELECT {dialect.hexadecimal}, r.id, {{}} FROM series JOIN recipients r ON r.message_id = i"
-    )
     _in_batches(
         stores,
         rows,
         first,
-        "INSERT INTO attempts (attempt_id, recipient_id, started_at, finished_at, outcome, detail, ses_message_id) "
-        + chosen.format(f"{then}, {then}, 'accepted', '', 'ses-' || {dialect.hexadecimal}"),
+        "INSERT INTO attempts (attempt_id, recipient_id, started_at, finished_at, outcome, detail, ses_message_id)"
+        f" {dialect.series} SELECT {scattered}, i + {number - first}, {then} + i, {then} + i, 'accepted', '',"
+        f" 'ses-' || {scattered} FROM series",
     )
     advance(f"{rows:,} events")
     _in_batches(
@@ -123,11 +133,27 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
         rows,
         first,
         "INSERT INTO events (dedupe_key, recipient_id, attempt_id, ses_message_id, kind, address, address_key,"
-        f" occurred_at, stored_at, blamed_key) {dialect.series} SELECT 'delivery-' || {dialect.hexadecimal}, r.id,"
-        f" {dialect.hexadecimal}, 'ses-' || {dialect.hexadecimal}, 'Delivery', r.address, r.address_key, {then} + i,"
-        f" {then} + i, r.address_key FROM series JOIN recipients r ON r.message_id = i",
+        f" occurred_at, stored_at, blamed_key) {dialect.series} SELECT 'delivery-' || {scattered},"
+        f" i + {number - first}, {scattered}, 'ses-' || {scattered}, 'Delivery', {_to(dialect)}, {_to(dialect)},"
+        f" {then} + i, {then} + i, {_to(dialect)} FROM series",
     )
-    advance("statistics")
+    _count_from(stores, "recipients", number + rows - 1)
+    _analyse(stores)
+
+
+@contextmanager
+def indexed_afterwards(stores: Stores, advance: Callable[[str], None]) -> Iterator[None]:
+    """Without their indexes the tables are filled many times faster; at the end each index is made in one go."""
+    dialect, tables = _dialect(stores), ("messages", "recipients", "attempts", "events")
+    with stores.db.exclusive() as database:
+        indexes = [row for table in tables for row in database.execute_sql(dialect.indexes, (table,)).fetchall()]
+        for name, _ in indexes:
+            database.execute_sql(f"DROP INDEX {name}")
+    yield
+    for name, statement in indexes:
+        advance(f"index {name}")
+        with stores.db.exclusive() as database:
+            database.execute_sql(statement)
     _analyse(stores)
 
 
@@ -135,7 +161,7 @@ _LOCAL = f"SELECT id FROM credentials WHERE name = '{LOCAL_CREDENTIAL}'"
 
 
 def _to(dialect: _Dialect) -> str:
-    return f"'to' || {dialect.digits} || '@example.test'"
+    return f"{dialect.scattered} || '@example.test'"
 
 
 def _fill_messages(stores: Stores, rows: int, first: int, accepted_at: int, size: int) -> None:
@@ -147,10 +173,15 @@ def _fill_messages(stores: Stores, rows: int, first: int, accepted_at: int, size
         "INSERT INTO messages (id, ulid, credential_id, reverse_path, client_address, helo, protocol, subject,"
         f" header_from, header_message_id, size, accepted_at) {dialect.series} SELECT i, {dialect.ulid}, ({_LOCAL}),"
         " 'a@example.test', '127.0.0.1', 'example.test', 'ESMTP', 'order', 'a@example.test', '<1@example.test>',"
-        f" {size}, {accepted_at} FROM series",
+        f" {size}, {accepted_at} + i FROM series",
     )
-    if dialect is _POSTGRESQL:
-        _do(stores, "SELECT setval(pg_get_serial_sequence('messages', 'id'), ?)", first + rows - 1)
+    _count_from(stores, "messages", first + rows - 1)
+
+
+def _count_from(stores: Stores, table: str, last: int) -> None:
+    """The next row gets the id behind this one. SQLite looks for itself."""
+    if _dialect(stores) is _POSTGRESQL:
+        _do(stores, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), ?)", last)
 
 
 def _in_batches(stores: Stores, rows: int, first: int, statement: str, *more: object) -> None:
@@ -166,13 +197,15 @@ def _do(stores: Stores, statement: str, *values: object) -> None:
 
 
 def _analyse(stores: Stores) -> None:
-    """What autovacuum and `PRAGMA optimize` keep up to date in an installation that has grown."""
-    _do(stores, "ANALYZE")
+    """What autovacuum does by and by in an installation that grows. SQLite plans without statistics here."""
+    if _dialect(stores) is _POSTGRESQL:
+        with stores.db.exclusive() as database:
+            database.execute_sql("VACUUM ANALYZE")
 
 
-def _next_id(stores: Stores) -> int:
+def _next_id(stores: Stores, table: str = "messages") -> int:
     with stores.db.read() as sql:
-        return int(sql.value("SELECT coalesce(max(id), 0) + 1 FROM messages"))
+        return int(sql.value(f"SELECT coalesce(max(id), 0) + 1 FROM {table}"))
 
 
 def _dialect(stores: Stores) -> _Dialect:
