@@ -12,7 +12,7 @@ from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.sending import ACCEPTED, AMBIGUOUS, happen
 from gateway.store.sql import Sql, marks
-from gateway.store.statuses import in_status
+from gateway.store.statuses import unsettled
 from gateway.store.times import from_micros, now_micros, span
 
 # What every mail that SES took causes sooner or later; a bounce or a complaint says nothing about the others.
@@ -20,7 +20,7 @@ _REPORTS = (EventKind.SEND.value, EventKind.DELIVERY.value)
 # A report is understood within a second of its coming; older ones that wait are a backlog.
 _BACKLOG = timedelta(seconds=10)
 
-_AMBIGUOUS = in_status(Status.AMBIGUOUS, "r.")
+_AMBIGUOUS = unsettled(Status.AMBIGUOUS, "r.")
 
 # How the reason of a recipient begins that is HELD because it could be sent a second time.
 IN_DOUBT = "SES may have it already"

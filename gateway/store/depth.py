@@ -120,14 +120,24 @@ def oldest_accepted_at(sql: Sql) -> datetime | None:
 
 
 def due(sql: Sql, now: int) -> Due:
-    """Credential by credential, for so the index goes."""
-    count, oldest, retries = 0, [], []
-    for (credential_id,) in sql.all("SELECT id FROM credentials WHERE held_at IS NULL"):
-        some, first = sql.all(f"SELECT count(*), min(next_attempt_at) {_QUEUED} <= ?", (credential_id, now))[0]
-        count += some
-        oldest.append(first)
+    """Counts every row that is due: for a person, not for what asks every few seconds."""
+    count, retries = 0, []
+    for credential_id in _sending(sql):
+        count += int(sql.value(f"SELECT count(*) {_QUEUED} <= ?", (credential_id, now)))
         retries.append(sql.value(f"SELECT min(next_attempt_at) {_QUEUED} > ?", (credential_id, now)))
-    return Due(count, _first(oldest), _first(retries))
+    return Due(count, oldest_due_at(sql, now), _first(retries))
+
+
+def oldest_due_at(sql: Sql, now: int) -> datetime | None:
+    """Since when the first of those that may be sent now may be sent."""
+    return _first(
+        [sql.value(f"SELECT min(next_attempt_at) {_QUEUED} <= ?", (credential, now)) for credential in _sending(sql)]
+    )
+
+
+def _sending(sql: Sql) -> list[int]:
+    """Credentials whose mail may go out, one by one, for so the index goes."""
+    return [row[0] for row in sql.all("SELECT id FROM credentials WHERE held_at IS NULL")]
 
 
 _QUEUED = f"FROM recipients WHERE status = '{Status.QUEUED}' AND credential_id = ? AND next_attempt_at"

@@ -154,6 +154,11 @@ Recipient.add_index(
 )
 Recipient.add_index(
     peewee.SQL(
+        "CREATE INDEX recipients_unsettled ON recipients (status, changed_at) WHERE status IN ('AMBIGUOUS', 'HELD')",
+    )
+)
+Recipient.add_index(
+    peewee.SQL(
         "CREATE INDEX recipients_ageing ON recipients (changed_at)"
         " WHERE ended_at IS NULL AND status IN ('SENT', 'DELAYED', 'SOFT_BOUNCED')",
     )
@@ -223,6 +228,12 @@ Notification.add_index(
     peewee.SQL(
         "CREATE INDEX notifications_due ON notifications (next_attempt_at)"
         " WHERE processed_at IS NULL AND next_attempt_at IS NOT NULL",
+    )
+)
+Notification.add_index(
+    peewee.SQL(
+        "CREATE INDEX notifications_marked ON notifications (dispatched_until)"
+        " WHERE processed_at IS NULL AND dispatched_until IS NOT NULL",
     )
 )
 Notification.add_index(

@@ -28,7 +28,7 @@ class Reports:
 
     def gauges(self) -> Gauges:
         """StoreUnavailableError when the database cannot be asked."""
-        outlook, standings = self._ambiguity.outlook(), self._reputation.standings()
+        outlook, standings = self._ambiguity.outlook(), self._reputation.standings(with_queue=False)
         hearing = self._silence.listen()
         with self._db.read() as sql:
             tallies = depth.tallies(sql)
@@ -60,7 +60,7 @@ def _waiting(sql: Sql, outlook: AmbiguityOutlook) -> Waiting:
     return Waiting(
         recipients=depth.unfinished(sql),
         oldest_age=_age(depth.oldest_accepted_at(sql)),
-        oldest_due_age=_age(depth.due(sql, now_micros()).oldest_at),
+        oldest_due_age=_age(depth.oldest_due_at(sql, now_micros())),
         oldest_ambiguous_age=_age(outlook.oldest_at),
     )
 

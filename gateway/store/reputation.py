@@ -11,6 +11,7 @@ from gateway.store.audit import record
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
+from gateway.store.sent_counts import SentCounts, count_sent
 from gateway.store.sql import Row, Sql
 from gateway.store.times import from_micros, now_micros, span
 
@@ -23,7 +24,8 @@ _BLAMED = f"'{Status.BOUNCED}', '{Status.COMPLAINED}'"
 class Standing:
     """What a credential's mail has caused: in 24 hours, and in its last 1,000 sends; `credential` None means all.
 
-    `queued` counts what waits under its name. While `held_at` is set nothing of it is sent.
+    `queued` counts what waits under its name; None where that was not asked for. While `held_at` is set nothing of it
+    is sent.
     """
 
     credential: str | None
@@ -32,7 +34,7 @@ class Standing:
     held_at: datetime | None
     held_reason: str
     held_by: str
-    queued: int
+    queued: int | None
 
 
 class Reputation:
@@ -41,16 +43,18 @@ class Reputation:
     def __init__(self, db: Database, limits: Limits) -> None:
         self._db = db
         self._limits = limits
+        self._sent = SentCounts()
 
     @property
     def limits(self) -> Limits:
         return self._limits
 
-    def standings(self) -> list[Standing]:
-        """One of each credential, by name, and the last of all together."""
+    def standings(self, *, with_queue: bool = True) -> list[Standing]:
+        """One of each credential, by name, and the last of all together; `with_queue` counts what waits, row by row."""
         with self._db.read() as sql:
             rows = sql.all(f"{_SELECT} ORDER BY name")
-            return [_standing(sql, row) for row in rows] + [_total(sql, [row[0] for row in rows])]
+            each = [self._standing(sql, row, with_queue=with_queue) for row in rows]
+            return [*each, self._total(sql, [row[0] for row in rows], each)]
 
     def hold(self, credential: str, reason: str, *, actor: str) -> bool:
         """Send nothing of a credential any more; its mail waits and ages. False when it is held already.
@@ -109,13 +113,45 @@ class Reputation:
             # The many that cause nothing cost one look at a small index each.
             if not _was_blamed(sql, row[0]):
                 continue
-            standing = _standing(sql, row)
+            standing = self._standing(sql, row, with_queue=False)
             for rates, window in ((standing.day, "24 hours"), (standing.last, f"the last {LAST_SENDS:,}")):
                 reason = verdict(rates, self._limits, window)
                 if reason:
                     found.append((row[1], reason))
                     break
         return found
+
+    def _standing(self, sql: Sql, row: Row, *, with_queue: bool) -> Standing:
+        id_, name, held_at, held_reason, held_by, judged_from = row
+        return Standing(
+            credential=name,
+            day=self._of_a_day(sql, id_, judged_from or 0),
+            last=_since(sql, id_, max(judged_from or 0, _begin_of_last(sql, id_))),
+            held_at=None if held_at is None else from_micros(held_at),
+            held_reason=held_reason or "",
+            held_by=held_by or "",
+            queued=_queued(sql, id_) if with_queue else None,
+        )
+
+    def _total(self, sql: Sql, credentials: list[int], standings: list[Standing]) -> Standing:
+        """What AWS sees: it knows no release of ours, so everything counts."""
+        newest = sorted((moment for id_ in credentials for moment in _last_moments(sql, id_)), reverse=True)
+        begin = newest[:LAST_SENDS][-1] if newest else 0
+        waiting = [one.queued for one in standings if one.queued is not None]
+        return Standing(
+            credential=None,
+            day=_sum([self._of_a_day(sql, id_, 0) for id_ in credentials]),
+            last=_sum([_since(sql, id_, begin) for id_ in credentials]),
+            held_at=None,
+            held_reason="",
+            held_by="",
+            queued=sum(waiting) if len(waiting) == len(standings) else None,
+        )
+
+    def _of_a_day(self, sql: Sql, credential_id: int, judged_from: int) -> Rates:
+        now = now_micros()
+        begin = max(judged_from, now - span(_DAY))
+        return _rates(sql, credential_id, begin, now, self._sent.count(sql, credential_id, begin, now))
 
 
 _SELECT = "SELECT id, name, held_at, held_reason, held_by, judged_from FROM credentials"
@@ -139,51 +175,24 @@ def _hold(sql: Sql, row: Row, reason: str, actor: str) -> bool:
     return True
 
 
-def _standing(sql: Sql, row: Row) -> Standing:
-    id_, name, held_at, held_reason, held_by, judged_from = row
-    return Standing(
-        credential=name,
-        day=_rates(sql, id_, max(judged_from or 0, now_micros() - span(_DAY))),
-        last=_rates(sql, id_, max(judged_from or 0, _begin_of_last(sql, id_))),
-        held_at=None if held_at is None else from_micros(held_at),
-        held_reason=held_reason or "",
-        held_by=held_by or "",
-        queued=_queued(sql, id_),
-    )
+def _since(sql: Sql, credential_id: int, begin: int) -> Rates:
+    now = now_micros()
+    return _rates(sql, credential_id, begin, now, count_sent(sql, credential_id, begin, now))
 
 
-def _total(sql: Sql, credentials: list[int]) -> Standing:
-    """What AWS sees: it knows no release of ours, so everything counts."""
-    newest = sorted((moment for id_ in credentials for moment in _last_moments(sql, id_)), reverse=True)
-    begin = newest[:LAST_SENDS][-1] if newest else 0
-    return Standing(
-        credential=None,
-        day=_sum([_rates(sql, id_, now_micros() - span(_DAY)) for id_ in credentials]),
-        last=_sum([_rates(sql, id_, begin) for id_ in credentials]),
-        held_at=None,
-        held_reason="",
-        held_by="",
-        queued=sum(_queued(sql, id_) for id_ in credentials),
-    )
-
-
-def _rates(sql: Sql, credential_id: int, begin: int) -> Rates:
+def _rates(sql: Sql, credential_id: int, begin: int, now: int, sends: int) -> Rates:
     """Of the mail that SES took since `begin`; what a fast clock has dated ahead counts when its time has come."""
-    sends = sql.value(
-        "SELECT count(*) FROM recipients WHERE credential_id = ? AND counted_at BETWEEN ? AND ?",
-        (credential_id, begin, now_micros()),
-    )
-    blamed = _blamed(sql, credential_id, begin)
-    return Rates(sends=int(sends), bounces=blamed.get(Status.BOUNCED, 0), complaints=blamed.get(Status.COMPLAINED, 0))
+    blamed = _blamed(sql, credential_id, begin, now)
+    return Rates(sends, bounces=blamed.get(Status.BOUNCED, 0), complaints=blamed.get(Status.COMPLAINED, 0))
 
 
-def _blamed(sql: Sql, credential_id: int, begin: int) -> dict[Status, int]:
+def _blamed(sql: Sql, credential_id: int, begin: int, now: int) -> dict[Status, int]:
     return {
         Status(status): int(count)
         for status, count in sql.all(
             f"SELECT status, count(*) FROM recipients WHERE status IN ({_BLAMED}) AND credential_id = ?"
             " AND counted_at BETWEEN ? AND ? GROUP BY status",
-            (credential_id, begin, now_micros()),
+            (credential_id, begin, now),
         )
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gateway.lifecycle import ENDED_BEFORE_SES, Status
 
 UNFINISHED = f"'{Status.QUEUED}', '{Status.AMBIGUOUS}', '{Status.HELD}'"
+UNSETTLED = f"'{Status.AMBIGUOUS}', '{Status.HELD}'"
 ENDED = f"'{Status.SUPPRESSED}', '{Status.FAILED}', '{Status.EXPIRED}', '{Status.CANCELLED}'"
 
 
@@ -25,3 +26,8 @@ def in_status(status: Status, of: str = "") -> str:
     if status in ENDED_BEFORE_SES:
         return f"{of}status IN ({ENDED}) AND {condition}"
     return condition
+
+
+def unsettled(status: Status, of: str = "") -> str:
+    """Like `in_status` for what is in doubt or held, in the order in which it came there (`changed_at`)."""
+    return f"{of}status IN ({UNSETTLED}) AND {of}status = '{status}'"

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gateway.lifecycle import Status
 from gateway.store.control import CIRCUIT
 from gateway.store.sql import Sql
-from gateway.store.statuses import UNFINISHED
+from gateway.store.statuses import UNFINISHED, unsettled
 from gateway.store.times import now_micros, span
 
 # Longer than any wait between two attempts, than the circuit stays open, and than honest clocks differ.
@@ -22,7 +23,6 @@ _SKEW = timedelta(minutes=1)
 
 # As the partial index spells it.
 _UNFINISHED = f"status IN ({UNFINISHED})"
-_UNSETTLED = f"{_UNFINISHED} AND status <> 'QUEUED'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +77,22 @@ def _kinds(sql: Sql, now: int, spans: Spans) -> Iterator[WrongTime]:
     yield WrongTime(
         "recipients", f"{_UNFINISHED} AND expires_at > ?", (oldest + span(_SKEW),), "expires_at = ?", (oldest,)
     )
-    # What waits for evidence or a person is judged by these two.
-    yield WrongTime(
-        "attempts",
-        f"started_at > ? AND attempt_id IN (SELECT attempt_id FROM recipients WHERE {_UNSETTLED} AND changed_at > ?)",
-        (soon, soon),
-        "started_at = ?",
-        (now,),
-    )
-    yield WrongTime("recipients", f"{_UNSETTLED} AND changed_at > ?", (soon,), "changed_at = ?", (now,))
+    for status in (Status.AMBIGUOUS, Status.HELD):
+        yield from _unsettled(unsettled(status), now, soon)
     unprocessed = "processed_at IS NULL AND next_attempt_at IS NOT NULL"
     again = "next_attempt_at = ?, dispatched_until = NULL"
     yield WrongTime("notifications", f"{unprocessed} AND next_attempt_at > ?", (far,), again, (now,))
-    yield WrongTime("notifications", f"{unprocessed} AND dispatched_until > ?", (now + spans.dispatch,), again, (now,))
+    marked = "processed_at IS NULL AND dispatched_until IS NOT NULL AND dispatched_until > ?"
+    yield WrongTime("notifications", marked, (now + spans.dispatch,), again, (now,))
     # By the newest report it is judged whether SES has fallen silent.
     newest = "id = (SELECT max(id) FROM events) AND stored_at > ?"
     yield WrongTime("events", newest, (soon,), "stored_at = ?", (now,))
     longest = now + span(_LONGEST_CIRCUIT)
     yield WrongTime("control", "key = ? AND until > ?", (CIRCUIT, longest), "until = ?", (now,))
+
+
+def _unsettled(where: str, now: int, soon: int) -> Iterator[WrongTime]:
+    """What waits for evidence or a person is judged by these two."""
+    of_them = f"attempt_id IN (SELECT attempt_id FROM recipients WHERE {where} AND changed_at > ?)"
+    yield WrongTime("attempts", f"{of_them} AND started_at > ?", (soon, soon), "started_at = ?", (now,))
+    yield WrongTime("recipients", f"{where} AND changed_at > ?", (soon,), "changed_at = ?", (now,))

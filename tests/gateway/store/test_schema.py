@@ -29,6 +29,7 @@ def test_a_second_migration_changes_nothing(tmp_path):
         "0002_evidence_and_reputation",
         "0003_credentials",
         "0004_feedback_and_suppression",
+        "0005_bounded_looks",
     ]
     assert migrate(url(tmp_path), "sandbox") == []
 
@@ -98,7 +99,7 @@ def test_two_migrations_at_once_both_end_well(tmp_path):
         subprocess.Popen([sys.executable, "-c", program, url(tmp_path)], stdout=subprocess.PIPE) for _ in range(4)
     ]
     applied = [int(process.communicate(timeout=60)[0]) for process in started]
-    assert sorted(applied) == [0, 0, 0, 4]
+    assert sorted(applied) == [0, 0, 0, 5]
     open_stores(sqlite_settings(tmp_path)).close()
 
 
