@@ -25,6 +25,16 @@ class FreeSpace:
         self._is_short = False
         self._check_again_at = 0.0
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether `was_short` is what `is_short` would answer."""
+        return time.monotonic() < self._check_again_at
+
+    @property
+    def was_short(self) -> bool:
+        """What was found last."""
+        return self._is_short
+
     async def is_short(self) -> bool:
         """Whether less than the minimum is free. Not knowing counts as short: the store could not write either."""
         now = time.monotonic()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 from gateway.addresses import AddressError, Mailbox, parse_forward_path, parse_mailbox
 from gateway.content import ContentError, ContentFacts, Inspected, inspect
-from gateway.credentials import Caps, Credential
+from gateway.credentials import Credential
 from gateway.envelope import Envelope, Origin
 from gateway.logs import get_logger
 from gateway.smtp import auth, policy, replies
+from gateway.smtp.commits import Commits
 from gateway.smtp.disk import FreeSpace
+from gateway.smtp.lookups import LookUps
 from gateway.smtp.replies import RefusedError
 from gateway.smtp.senders import SenderCheck
 from gateway.smtp.session import Session, Transaction
@@ -26,50 +26,20 @@ from gateway.store.errors import (
     OverCapError,
     StoreUnavailableError,
 )
-from gateway.suppression_policy import Reason
 
 log = get_logger(__name__)
 
 _INSPECT_ASIDE = 256 * 1024  # octets; less is inspected on the event loop: about a millisecond, if it is not hostile
 
 
-class Suppression(Protocol):
-    """What the front wants to know of a suppression."""
-
-    @property
-    def reason(self) -> Reason: ...
-
-    @property
-    def since(self) -> datetime: ...
-
-    @property
-    def is_domain(self) -> bool:
-        """Whether it is about everybody at the domain."""
-
-
-class SuppressionStore(Protocol):
-    def find(self, mailbox: Mailbox, credential: str | None, /) -> Suppression | None:
-        """The strongest for all senders or for this credential. None means surely not suppressed;
-        StoreUnavailableError that it cannot be told. May block.
-        """
-
-
-class MessageStore(Protocol):
-    def submit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None, /) -> Future[str]:
-        """Resolves with the message's id once it is on stable storage. After a `cancel()` that answered True, and
-        after StoreUnavailableError, OverCapError or NotEnabledError, surely nothing is kept.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class HandlerOptions:
-    """The settings that the handler obeys. `patience` is in seconds: for a look-up, and for the begin of a commit."""
+    """The settings that the handler obeys."""
 
     max_message_bytes: int
     max_recipients: int
     suppressed_recipients: Literal["reject", "drop"]
     refuse_bare_lf: bool
-    patience: float
     requires_auth: bool = False
     refold_header: bool = False
 
@@ -80,18 +50,16 @@ class Handler:
     def __init__(
         self,
         options: HandlerOptions,
-        messages: MessageStore,
-        suppressions: SuppressionStore,
+        commits: Commits,
+        lookups: LookUps,
         free_space: FreeSpace,
-        lookups: Executor,
         inspections: Executor,
         sender_check: SenderCheck | None = None,
     ) -> None:
         self._options = options
-        self._messages = messages
-        self._suppressions = suppressions
-        self._free_space = free_space
+        self._commits = commits
         self._lookups = lookups
+        self._free_space = free_space
         self._inspections = inspections
         self._sender_check = sender_check
 
@@ -148,7 +116,7 @@ class Handler:
         await self.check_room()  # once more: many may have been told to go on while there was room
         envelope = _frozen(session, transaction, inspected.content)
         try:
-            return await self._commit(envelope, inspected.facts, credential.caps)
+            return replies.queued(await self._commits.accept(envelope, inspected.facts, credential.caps))
         except OutcomeUnknownError as error:
             # Neither 250 nor 451 would be true. Without a reply the client tries again, which RFC 1047 expects of it.
             log.error("message.outcome_unknown", client=session.client_address, error=str(error))
@@ -179,7 +147,8 @@ class Handler:
 
     async def check_room(self) -> None:
         """RefusedError when the disk is nearly full: what is left belongs to the mail that was accepted."""
-        if await self._free_space.is_short():
+        space = self._free_space
+        if space.was_short if space.is_fresh else await space.is_short():
             raise RefusedError(replies.NO_ROOM, is_error=False)
 
     async def _check_senders(self, session: Session, facts: ContentFacts) -> None:
@@ -190,11 +159,9 @@ class Handler:
             raise RefusedError(refusal, is_error=False)
 
     async def _check_suppression(self, mailbox: Mailbox, credential: str) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._options.patience):
-                suppression = await loop.run_in_executor(self._lookups, self._suppressions.find, mailbox, credential)
-        except (StoreUnavailableError, TimeoutError) as error:
+            suppression = await self._lookups.find(mailbox, credential)
+        except StoreUnavailableError as error:
             log.warning("recipient.not_checked", recipient=str(mailbox), error=str(error))
             raise RefusedError(replies.LOOKUP_UNAVAILABLE, is_error=False) from None
         if suppression is not None:
@@ -205,32 +172,13 @@ class Handler:
             raise RefusedError(refusal, is_error=False)
 
     async def _inspect(self, content: bytes) -> Inspected:
-        options = self._options
-        look = partial(inspect, refuse_bare_lf=options.refuse_bare_lf, refold_header=options.refold_header)
         if len(content) <= _INSPECT_ASIDE:
-            return look(content)
-        return await asyncio.get_running_loop().run_in_executor(self._inspections, look, content)
+            return self._look(content)
+        return await asyncio.get_running_loop().run_in_executor(self._inspections, self._look, content)
 
-    async def _commit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None) -> str:
-        """Wait for the store, but no longer than the client's patience unless the commit has begun.
-
-        A client that goes away calls off a commit that has not begun: it has no reply, so nothing is owed, and it
-        sends the message again (RFC 1047). One that has begun goes on, and keeps its place in memory until it is done.
-        """
-        commit = self._messages.submit(envelope, facts, caps)
-        outcome = asyncio.wrap_future(commit)
-        outcome.add_done_callback(lambda future: _log_outcome(future, envelope, facts))
-        try:
-            await asyncio.wait((outcome,), timeout=self._options.patience)
-            if not outcome.done():
-                if commit.cancel():
-                    raise StoreUnavailableError("The store did not begin the commit in time.")
-                await asyncio.wait((outcome,))
-        except asyncio.CancelledError:
-            if not commit.cancel():
-                await asyncio.wait((outcome,))
-            raise
-        return replies.queued(outcome.result())
+    def _look(self, content: bytes) -> Inspected:
+        options = self._options
+        return inspect(content, refuse_bare_lf=options.refuse_bare_lf, refold_header=options.refold_header)
 
 
 def _credential(session: Session) -> Credential:
@@ -265,17 +213,3 @@ def _frozen(session: Session, transaction: Transaction, content: bytes) -> Envel
         protocol=session.protocol,
     )
     return Envelope(transaction.reverse_path, tuple(transaction.forward_paths.values()), content, origin)
-
-
-def _log_outcome(outcome: asyncio.Future[str], envelope: Envelope, facts: ContentFacts) -> None:
-    """Here and not after the waiting, so that a message is logged whose client did not stay for the answer."""
-    if outcome.cancelled() or outcome.exception() is not None:
-        return
-    log.info(
-        "message.accepted",
-        message_id=outcome.result(),
-        credential=envelope.origin.credential,
-        client=envelope.origin.client_address,
-        recipients=len(envelope.forward_paths),
-        size=facts.size,
-    )

@@ -43,7 +43,7 @@ class SenderCheck:
 
     async def refusal(self, senders: Sequence[SenderAddress], client_address: str) -> str | None:
         """The reply that refuses the mail; None when SES will take its senders, or they will be rewritten."""
-        identities = await self._known()
+        identities = self._identities.last if self._identities.is_fresh else await self._known()
         refused = judge(senders, identities, self._rewrite_from).refused
         if identities is None or refused is None:
             return None
@@ -57,8 +57,6 @@ class SenderCheck:
         return replies.sender_not_verified(refused, identities)
 
     async def _known(self) -> Identities | None:
-        if self._identities.is_fresh:
-            return self._identities.last
         try:
             async with asyncio.timeout(self._patience):
                 return await asyncio.get_running_loop().run_in_executor(self._lookups, self._identities.get)

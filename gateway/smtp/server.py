@@ -21,12 +21,14 @@ from gateway.settings import Settings
 from gateway.smtp.admission import Admission, CredentialSource, OnlyLocal
 from gateway.smtp.auth import Authenticator
 from gateway.smtp.backoff import BackOff
+from gateway.smtp.commits import Commits, MessageStore
 from gateway.smtp.connection import FrontState
 from gateway.smtp.connections import Connections
 from gateway.smtp.data import LargePlaces, OctetsInFlight
 from gateway.smtp.disk import FreeSpace
-from gateway.smtp.handler import Handler, HandlerOptions, MessageStore, SuppressionStore
+from gateway.smtp.handler import Handler, HandlerOptions
 from gateway.smtp.limits import Limits, within_descriptors
+from gateway.smtp.lookups import LookUps, SuppressionStore
 from gateway.smtp.policy import relay_warning
 from gateway.smtp.protocol import GatewaySMTP
 from gateway.smtp.reception import Reception
@@ -38,7 +40,6 @@ from gateway.store.stores import Stores
 
 log = get_logger(__name__)
 
-_LOOKUP_THREADS = 4
 _INSPECTION_THREADS = 2
 _POLL = 0.05
 _TELL_EVERY = 5.0
@@ -72,7 +73,8 @@ class Front:
         self._admission = Admission(credentials or OnlyLocal(settings.trusted_networks))
         self._hostname = _host_name(hostname or socket.gethostname())
         self._connections = Connections(self._limits)
-        self._lookups = ThreadPoolExecutor(_LOOKUP_THREADS, "smtp-lookup")
+        self._lookups: LookUps | None = None
+        self._identity_looks = ThreadPoolExecutor(1, "smtp-identities")
         self._inspections = ThreadPoolExecutor(_INSPECTION_THREADS, "smtp-inspect")
         # Of its own: every MAIL waits for it, and must not wait for somebody's large content.
         self._disk_looks = ThreadPoolExecutor(1, "smtp-disk")
@@ -100,10 +102,22 @@ class Front:
             certificates=self._certificates,
         )
         free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._disk_looks)
-        await self._admission.start(self._settings.gate_timeout.total_seconds())
+        patience = self._settings.gate_timeout.total_seconds()
+        await self._admission.start(patience)
+        loop = asyncio.get_running_loop()
+        self._lookups = LookUps(self._suppressions, patience, loop)
+        commits = Commits(self._messages, patience, loop)
         try:
             for listener in self._settings.listeners:
-                self._servers.append(await self._listen(listener, state, free_space))
+                handler = Handler(
+                    self._handler_options(listener),
+                    commits,
+                    self._lookups,
+                    free_space,
+                    self._inspections,
+                    self._sender_check(),
+                )
+                self._servers.append(await self._listen(listener, state, handler))
         except ListenError:
             await self._end()
             raise
@@ -190,22 +204,14 @@ class Front:
             connection.abort()
         await self._admission.end()
         await asyncio.sleep(0)  # connection_lost is called on the next turn of the loop
-        self._lookups.shutdown(wait=False, cancel_futures=True)
+        if self._lookups is not None:
+            self._lookups.close()
+        self._identity_looks.shutdown(wait=False, cancel_futures=True)
         self._inspections.shutdown(wait=False, cancel_futures=True)
         self._disk_looks.shutdown(wait=False, cancel_futures=True)
 
-    async def _listen(self, listener: Listener, state: FrontState, free_space: FreeSpace) -> Reception:
-        loop = asyncio.get_running_loop()
-        handler = Handler(
-            self._handler_options(listener),
-            self._messages,
-            self._suppressions,
-            free_space,
-            self._lookups,
-            self._inspections,
-            self._sender_check(),
-        )
-        factory = partial(GatewaySMTP, handler, state, loop, listener)
+    async def _listen(self, listener: Listener, state: FrontState, handler: Handler) -> Reception:
+        factory = partial(GatewaySMTP, handler, state, asyncio.get_running_loop(), listener)
         reception = Reception(listener, factory, self._settings.proxy_networks, self._certificates)
         try:
             await reception.open()
@@ -219,7 +225,7 @@ class Front:
         if self._identities is None:
             return None
         patience = self._settings.gate_timeout.total_seconds()
-        return SenderCheck(self._identities, self._settings.rewrite_from, self._lookups, patience=patience)
+        return SenderCheck(self._identities, self._settings.rewrite_from, self._identity_looks, patience=patience)
 
     def _handler_options(self, listener: Listener) -> HandlerOptions:
         return HandlerOptions(
@@ -229,7 +235,6 @@ class Front:
             refuse_bare_lf=listener.profile == "modern",
             refold_header=listener.profile == "antique",
             requires_auth=listener.requires_auth,
-            patience=self._settings.gate_timeout.total_seconds(),
         )
 
 

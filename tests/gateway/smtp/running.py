@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -46,11 +46,12 @@ class SuppressionDouble:
         self.error: Exception | None = None
         self.asked: list[str] = []
 
-    def find(self, mailbox: Mailbox, _credential: str | None = None) -> Suppressed | None:
-        self.asked.append(mailbox.key)
+    def find_all(self, wanted: Sequence[tuple[Mailbox, str | None]]) -> list[Suppressed | None]:
+        keys = [mailbox.key for mailbox, _ in wanted]
+        self.asked += keys
         if self.error is not None:
             raise self.error
-        return self.by_key.get(mailbox.key)
+        return [self.by_key.get(key) for key in keys]
 
 
 class MessageDouble:

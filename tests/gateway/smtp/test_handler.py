@@ -24,6 +24,12 @@ def codes(refused: dict[str, tuple[int, bytes]]) -> dict[str, str]:
     return {address: f"{code} {text.decode()}" for address, (code, text) in refused.items()}
 
 
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the next look at it finds it."""
+    monkeypatch.setattr("gateway.smtp.disk.FreeSpace.is_fresh", True)
+    monkeypatch.setattr("gateway.smtp.disk.FreeSpace.was_short", True)
+
+
 class TestAccepting:
     def test_smtplib_hands_over_a_message_whole(self, front):
         with smtplib.SMTP(HOST, front.port) as smtp:
@@ -244,8 +250,8 @@ class TestRefusingContent:
 class TestStoreAndDisk:
     def test_a_commit_is_waited_for_as_long_as_the_setting_says(self, tmp_path):
         with running_front(tmp_path, gate_timeout=timedelta(seconds=3)) as front:
-            options = front.front._handler_options(front.front._settings.listeners[0])
-        assert options.patience == 3.0
+            handler = front.front._servers[0]._make_protocol.args[0]
+            assert handler._commits._patience._seconds == handler._lookups._patience._seconds == 3.0
 
     @pytest.mark.parametrize("error", [StoreUnavailableError("locked: /var/lib/x.db"), RuntimeError("/var/lib/x.db")])
     def test_store_failure_is_transient_and_not_quoted(self, front, client, error):
@@ -288,20 +294,12 @@ class TestStoreAndDisk:
         client.say(b"EHLO c")
         client.say(b"MAIL FROM:<a@b.test>")
         client.say(b"RCPT TO:<bob@example.net>")
-
-        async def is_short(_self: object) -> bool:
-            return True
-
-        monkeypatch.setattr("gateway.smtp.disk.FreeSpace.is_short", is_short)
+        fill_the_disk(monkeypatch)
         assert client.say(b"DATA") == replies.NO_ROOM
 
     def test_disk_that_fills_up_while_the_content_comes_is_452_after_it(self, front, client, monkeypatch):
         assert client.begin().startswith("354 ")
-
-        async def is_short(_self: object) -> bool:
-            return True
-
-        monkeypatch.setattr("gateway.smtp.disk.FreeSpace.is_short", is_short)
+        fill_the_disk(monkeypatch)
         assert client.say(MESSAGE + b".") == replies.NO_ROOM
         assert front.messages.stored == []
 

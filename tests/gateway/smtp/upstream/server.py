@@ -19,12 +19,14 @@ from gateway.setting_values import HostPort, Listener
 from gateway.smtp.admission import Admission, OnlyLocal
 from gateway.smtp.auth import Authenticator
 from gateway.smtp.backoff import BackOff
+from gateway.smtp.commits import Commits
 from gateway.smtp.connection import FrontState
 from gateway.smtp.connections import Connections
 from gateway.smtp.data import LargePlaces, OctetsInFlight
 from gateway.smtp.disk import FreeSpace
 from gateway.smtp.handler import Handler, HandlerOptions
 from gateway.smtp.limits import Limits
+from gateway.smtp.lookups import LookUps
 from gateway.smtp.protocol import GatewaySMTP
 from gateway.smtp.session import Session, Transaction
 from tests.gateway.smtp.running import MessageDouble, SuppressionDouble
@@ -55,18 +57,20 @@ class Hooked(Handler):
     What content must be is no affair of the protocol: aiosmtpd's mails mostly have no From, and would all be refused.
     """
 
-    def __init__(self, hooks: Any, max_message_bytes: int, *, requires_auth: bool) -> None:
+    def __init__(
+        self, hooks: Any, max_message_bytes: int, loop: asyncio.AbstractEventLoop, *, requires_auth: bool
+    ) -> None:
         aside = _Inline()
         options = HandlerOptions(
             max_message_bytes=max_message_bytes,
             max_recipients=1000,
             suppressed_recipients="drop",
             refuse_bare_lf=False,
-            patience=5.0,
             requires_auth=requires_auth,
         )
         room = FreeSpace(Path("/"), 0, aside)
-        super().__init__(options, MessageDouble(), SuppressionDouble(), room, aside, aside)
+        commits, lookups = Commits(MessageDouble(), 5.0, loop), LookUps(SuppressionDouble(), 5.0, loop)
+        super().__init__(options, commits, lookups, room, aside)
         self._hooks = hooks
 
     async def handle_DATA(self, session: Session, transaction: Transaction, content: bytes) -> str:  # noqa: N802  aiosmtpd's name
@@ -127,7 +131,7 @@ class UpstreamSMTP(GatewaySMTP):
             in_flight=OctetsInFlight(limits.octets_in_flight),
             certificates=None if tls_context is None else _OneContext(tls_context),  # type: ignore[arg-type]  # a double
         )
-        hooked = Hooked(handler, max_message_bytes, requires_auth=auth_required)
+        hooked = Hooked(handler, max_message_bytes, loop, requires_auth=auth_required)
         super().__init__(hooked, state, loop, Listener(_ADDRESS, "modern" if require_starttls else "lan"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
