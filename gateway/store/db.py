@@ -15,8 +15,10 @@ from playhouse.pool import MaxConnectionsExceeded, PooledDatabase
 
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.sql import Sql
+from gateway.store.works import RunAll
 from gateway.store.writer import Writer
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -46,6 +48,10 @@ class Database(ABC):
     def submit(self, run: Callable[[Sql], T]) -> Future[T]:
         """Have `run` executed in the next transaction; see `Writer.submit`."""
         return self._writer.submit(run)
+
+    def submit_to(self, run_all: RunAll[P, T], piece: P) -> Future[T]:
+        """Have `run_all` executed for this piece and for all the others that wait for it; see `Writer.submit_to`."""
+        return self._writer.submit_to(run_all, piece)
 
     def write(self, run: Callable[[Sql], T]) -> T:
         """Like `submit`, and wait as `settle` does."""

@@ -13,12 +13,11 @@ from gateway.addresses import address_key
 from gateway.content import ContentFacts
 from gateway.credentials import Caps
 from gateway.envelope import Envelope, Origin
-from gateway.lifecycle import Happening, Status, after
+from gateway.lifecycle import Status
+from gateway.store.accepting import Acceptance, Accepting
 from gateway.store.db import Database
-from gateway.store.errors import NotEnabledError
 from gateway.store.sql import Row, Sql, marks
 from gateway.store.times import from_micros, now_micros, span
-from gateway.store.usage import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Messages:
     ) -> None:
         """`captured`: why the staging guard keeps mail to an address; None when it does not."""
         self._db = db
-        self._captured = captured
+        self._accepting = Accepting(captured)
         self._max_age = span(max_age)
 
     def submit(self, envelope: Envelope, facts: ContentFacts, caps: Caps | None = None) -> Future[str]:
@@ -106,39 +105,9 @@ class Messages:
         OverCapError, when the recipients are more than the `caps` have room for, and for NotEnabledError, when the
         credential was disabled or removed in the meantime.
         """
-        ulid = str(ULID())
         accepted_at = now_micros()
-
-        def insert(sql: Sql) -> str:
-            credential_id = _enabled(sql, envelope.origin.credential)
-            if caps is not None:
-                count(sql, credential_id, envelope.origin.credential, caps, len(envelope.forward_paths))
-            message_id = sql.value(_INSERT_MESSAGE, _message_row(ulid, credential_id, envelope, facts, accepted_at))
-            sql.run("INSERT INTO contents (message_id, data) VALUES (?, ?)", (message_id, envelope.content))
-            kept = [self._captured(str(mailbox)) for mailbox in envelope.forward_paths]
-            sql.many(
-                _INSERT_RECIPIENT,
-                [
-                    (
-                        message_id,
-                        credential_id,
-                        str(mailbox),
-                        mailbox.key,
-                        (_CAPTURED if reason else Status.QUEUED).value,
-                        reason or "",
-                        accepted_at,
-                        accepted_at + self._max_age,
-                        accepted_at,
-                        accepted_at if reason else None,
-                    )
-                    for mailbox, reason in zip(envelope.forward_paths, kept, strict=True)
-                ],
-            )
-            for _ in filter(None, kept):
-                sql.tally("outcomes", _CAPTURED.value)
-            return ulid
-
-        return self._db.submit(insert)
+        acceptance = Acceptance(str(ULID()), envelope, facts, caps, accepted_at, accepted_at + self._max_age)
+        return self._db.submit_to(self._accepting.store, acceptance)
 
     def list(
         self, *, limit: int = 50, status: Status | None = None, address: str | None = None, before: str | None = None
@@ -157,46 +126,10 @@ class Messages:
             return None if row is None else _detail(sql, row)
 
 
-_CAPTURED = after(Status.QUEUED, Happening.CAPTURE)
-_INSERT_MESSAGE = (
-    "INSERT INTO messages (ulid, credential_id, reverse_path, client_address, helo, protocol, subject, header_from,"
-    " header_message_id, size, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
-)
-_INSERT_RECIPIENT = (
-    "INSERT INTO recipients (message_id, credential_id, address, address_key, status, reason, attempts,"
-    " next_attempt_at, expires_at, changed_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
-)
 _SELECT_MESSAGE = (
     "SELECT m.id, m.ulid, m.accepted_at, c.name, m.reverse_path, m.subject, m.size, m.client_address, m.helo,"
     " m.protocol, m.header_from, m.header_message_id FROM messages m JOIN credentials c ON c.id = m.credential_id"
 )
-
-
-def _enabled(sql: Sql, credential: str) -> int:
-    """Its id; NotEnabledError when nothing may be accepted under that name."""
-    row = sql.one("SELECT id, disabled_at FROM credentials WHERE name = ?", (credential,))
-    if row is None or row[1] is not None:
-        raise NotEnabledError(f"The credential {credential!r} is {'disabled' if row else 'not there any more'}.")
-    return int(row[0])
-
-
-def _message_row(
-    ulid: str, credential_id: int, envelope: Envelope, facts: ContentFacts, accepted_at: int
-) -> tuple[object, ...]:
-    origin = envelope.origin
-    return (
-        ulid,
-        credential_id,
-        None if envelope.reverse_path is None else str(envelope.reverse_path),
-        origin.client_address,
-        origin.helo,
-        origin.protocol,
-        facts.subject,
-        facts.header_from,
-        facts.header_message_id,
-        len(envelope.content),
-        accepted_at,
-    )
 
 
 def _conditions(status: Status | None, address: str | None, before: str | None) -> tuple[list[str], list[object]]:

@@ -7,7 +7,7 @@ transactions may still wait for each other; PostgreSQL then ends one, and the wr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -118,14 +118,14 @@ class PostgresDatabase(Database):
             yield
 
     @contextmanager
-    def _write_transaction(self) -> Iterator[None]:
+    def _write_transaction(self) -> Iterator[Callable[[], None]]:
         """A commit whose answer is lost is looked up, so that `nothing was kept` is never said of what was."""
         with self._guard.using():
             self.peewee.connect()
             transaction_id: str | None = None
             try:
-                with self.peewee.atomic():
-                    yield
+                with self.peewee.atomic() as transaction:
+                    yield transaction.rollback
                     transaction_id = Sql(self.peewee).value("SELECT pg_current_xact_id_if_assigned()::text")
             except BaseException as error:
                 # It may be the connection that failed, and with it all the others of the pool.

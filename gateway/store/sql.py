@@ -21,8 +21,11 @@ class Sql:
     """Statements on the connection that peewee holds for the calling thread."""
 
     def __init__(self, database: peewee.Database) -> None:
-        self._database = database
+        # Not peewee's `execute_sql`, which makes a cursor for each statement and costs more than many of them.
+        self._cursor = database.cursor()
+        self._param = database.param
         self._locks_rows = bool(database.for_update)
+        self.has_changed = False
         self.tallies: Counter[tuple[str, str]] = Counter()
 
     def tally(self, name: str, label: str, amount: int = 1) -> None:
@@ -58,13 +61,14 @@ class Sql:
         return int(self._execute(statement, parameters).rowcount)
 
     def many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        cursor = self._database.cursor()
+        self.has_changed = True
         with exception_wrapper:
-            cursor.executemany(_placeholders(statement, self._database.param), rows)
+            self._cursor.executemany(self.spelled(statement), rows)
 
     def all(self, statement: str, parameters: Sequence[object] = ()) -> list[Row]:
+        cursor = self._execute(statement, parameters)
         with exception_wrapper:
-            rows: list[Row] = self._execute(statement, parameters).fetchall()
+            rows: list[Row] = cursor.fetchall()
         return rows
 
     def one(self, statement: str, parameters: Sequence[object] = ()) -> Row | None:
@@ -76,13 +80,20 @@ class Sql:
         row = self.one(statement, parameters)
         return None if row is None else row[0]
 
+    def spelled(self, statement: str) -> str:
+        """As this database wants it."""
+        return statement if self._param == "?" else _with_param(statement, self._param)
+
     def _execute(self, statement: str, parameters: Sequence[object]) -> Any:
-        return self._database.execute_sql(_placeholders(statement, self._database.param), tuple(parameters))
+        # Set before it is known whether it does: whoever relies on it wants to be sure that nothing was changed.
+        self.has_changed = self.has_changed or not statement.startswith("SELECT")
+        with exception_wrapper:
+            return self._cursor.execute(self.spelled(statement), parameters)
 
 
 @cache
-def _placeholders(statement: str, param: str) -> str:
-    return statement if param == "?" else statement.replace("?", param)
+def _with_param(statement: str, param: str) -> str:
+    return statement.replace("?", param)
 
 
 def marks(values: Sequence[object]) -> str:

@@ -119,13 +119,13 @@ class SqliteDatabase(Database):
                     self.peewee.close()
 
     @contextmanager
-    def _write_transaction(self) -> Iterator[None]:
+    def _write_transaction(self) -> Iterator[Callable[[], None]]:
         committing = False
         with self._gate.held(), self._guard.using():
             self.peewee.connect()
             try:
-                with self.peewee.atomic("IMMEDIATE"):
-                    yield
+                with self.peewee.atomic("IMMEDIATE") as transaction:
+                    yield transaction.rollback
                     committing = True
             except BaseException as error:
                 voided = not committing or self._void()

@@ -17,7 +17,7 @@ from gateway.store import sending
 from gateway.store.control import Lease, require_lease
 from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from gateway.store.opening import open_database
-from gateway.store.schema import migrate
+from gateway.store.schema import _known, migrate
 from gateway.store.stores import open_stores
 from gateway.store.times import now_micros
 from tests.support.mail import accept, claimed, lease_of, rows
@@ -52,7 +52,7 @@ def test_two_migrations_at_once_make_one_schema(postgres):
     url = postgres.url(postgres.new_database())
     with ThreadPoolExecutor(2) as pool:
         applied = list(pool.map(lambda _: migrate(url, "aws"), range(2)))
-    assert sorted(map(len, applied)) == [0, 4]
+    assert sorted(map(len, applied)) == [0, len(_known())]
 
 
 def test_a_full_disk_of_the_server_is_no_room(postgres_stores):

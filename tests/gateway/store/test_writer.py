@@ -130,7 +130,7 @@ def test_mail_that_was_given_up_is_not_kept_in_memory_until_the_gate_opens(store
     with gate_shut_by_another_process(tmp_path):
         stored = stores.messages.submit(envelope(), FACTS)
         assert stored.cancel()
-        assert [work.run for work in stores.db._writer._waiting if work.future is stored] in ([], [None])
+        assert [work.piece for work in stores.db._writer._waiting if work is stored] in ([], [None])
 
 
 def test_a_failing_work_takes_nobody_along(stores):
@@ -181,8 +181,8 @@ def test_what_waits_together_is_committed_together(stores):
     @contextmanager
     def counted():
         transactions.append(1)
-        with original():
-            yield
+        with original() as begin_anew:
+            yield begin_anew
 
     stores.db._writer._transaction = counted
     held, go_on = hold_the_writer(stores)
@@ -231,18 +231,19 @@ class _NoTransactions:
     """A database whose every transaction ends as `endings` says."""
 
     for_update = False
+    param = "?"
 
     def __init__(self, endings):
         self.endings = endings
 
     @contextmanager
     def __call__(self):
-        yield
+        yield lambda: None
         ending = self.endings.pop(0)
         if ending is not None:
             raise ending
 
-    def execute_sql(self, _statement):
+    def cursor(self):
         return None
 
 

@@ -1,0 +1,114 @@
+"""Writing accepted transactions down: all that wait for the same commit with one statement for each table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.content import ContentFacts
+from gateway.credentials import Caps
+from gateway.envelope import Envelope
+from gateway.lifecycle import Happening, Status, after
+from gateway.store.errors import NotEnabledError, OverCapError
+from gateway.store.sql import Row, Sql
+from gateway.store.usage import count
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A transaction that is to be stored, with what was made up for it outside of the database's transaction."""
+
+    ulid: str
+    envelope: Envelope
+    facts: ContentFacts
+    caps: Caps | None
+    accepted_at: int
+    expires_at: int
+
+
+class Accepting:
+    """What `Messages.submit` has the writer do. `captured`: why the staging guard keeps mail to an address, or None."""
+
+    def __init__(self, captured: Callable[[str], str | None]) -> None:
+        self._captured = captured
+
+    def store(self, sql: Sql, acceptances: Sequence[Acceptance]) -> list[str | Exception]:
+        """The ULID of each, or why nothing of it was kept."""
+        credentials: dict[str, Row | None] = {}
+        outcomes: list[str | Exception] = []
+        admitted: list[tuple[Acceptance, int]] = []
+        for one in acceptances:
+            try:
+                admitted.append((one, _admit(sql, one, credentials)))
+            except (NotEnabledError, OverCapError) as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(one.ulid)
+        if admitted:
+            sql.many(_INSERT_MESSAGE, [_message(one, credential_id) for one, credential_id in admitted])
+            sql.many(_INSERT_CONTENT, [(one.ulid, one.envelope.content) for one, _ in admitted])
+            sql.many(_INSERT_RECIPIENT, [row for each in admitted for row in self._recipients(sql, *each)])
+        return outcomes
+
+    def _recipients(self, sql: Sql, one: Acceptance, credential_id: int) -> Iterator[tuple[object, ...]]:
+        for mailbox in one.envelope.forward_paths:
+            address = str(mailbox)
+            reason = self._captured(address)
+            if reason:
+                sql.tally("outcomes", _CAPTURED.value)
+            yield (
+                one.ulid,
+                credential_id,
+                address,
+                mailbox.key,
+                (_CAPTURED if reason else Status.QUEUED).value,
+                reason or "",
+                one.accepted_at,
+                one.expires_at,
+                one.accepted_at,
+                one.accepted_at if reason else None,
+            )
+
+
+_CAPTURED = after(Status.QUEUED, Happening.CAPTURE)
+_INSERT_MESSAGE = (
+    "INSERT INTO messages (ulid, credential_id, reverse_path, client_address, helo, protocol, subject, header_from,"
+    " header_message_id, size, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# The message is found again by its ULID: to be told the ids of many rows, each would have to be asked for alone.
+_ID = "(SELECT id FROM messages WHERE ulid = ?)"
+_INSERT_CONTENT = f"INSERT INTO contents (message_id, data) VALUES ({_ID}, ?)"
+_INSERT_RECIPIENT = (
+    "INSERT INTO recipients (message_id, credential_id, address, address_key, status, reason, attempts,"
+    f" next_attempt_at, expires_at, changed_at, ended_at) VALUES ({_ID}, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
+)
+
+
+def _admit(sql: Sql, one: Acceptance, credentials: dict[str, Row | None]) -> int:
+    """The id of its credential, against whose caps it is counted. Of whoever is refused nothing is noted."""
+    name = one.envelope.origin.credential
+    if name not in credentials:
+        credentials[name] = sql.one("SELECT id, disabled_at FROM credentials WHERE name = ?", (name,))
+    row = credentials[name]
+    if row is None or row[1] is not None:
+        raise NotEnabledError(f"The credential {name!r} is {'disabled' if row else 'not there any more'}.")
+    if one.caps is not None:
+        count(sql, row[0], name, one.caps, len(one.envelope.forward_paths))
+    return int(row[0])
+
+
+def _message(one: Acceptance, credential_id: int) -> tuple[object, ...]:
+    envelope, facts = one.envelope, one.facts
+    return (
+        one.ulid,
+        credential_id,
+        None if envelope.reverse_path is None else str(envelope.reverse_path),
+        envelope.origin.client_address,
+        envelope.origin.helo,
+        envelope.origin.protocol,
+        facts.subject,
+        facts.header_from,
+        facts.header_message_id,
+        len(envelope.content),
+        one.accepted_at,
+    )
