@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 from benchmarks.filling import fill_finished, fill_queue, indexed_afterwards, mail_of
 from benchmarks.frame import Bar, Figure, Fire, Kind, Measurement, Pair, Shot, SkippedError, Stand, UnsoundError
@@ -26,7 +28,7 @@ from gateway.store.control import Lease
 from gateway.store.notifications import NewNotification
 from gateway.store.stores import Stores, open_stores
 from tasks.feedback import FeedbackProcessor
-from tests.support.payloads.ses import ATTEMPT_ID, delivery, event
+from tests.support.payloads.ses import ATTEMPT_ID, MESSAGE_ID, delivery, event
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,6 +105,15 @@ def _opened(settings: Settings) -> Iterator[Stores]:
         stores.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A mail that was claimed and that SES is said to have."""
+
+    attempt_id: str
+    address: str
+    ses_message_id: str
+
+
 class _Steps:
     """The steps over one database, each with what the one before it has left."""
 
@@ -111,7 +122,7 @@ class _Steps:
         self._number = stand.amount(1000, 20)
         self._lease: Lease | None = None
         self._marked: list[int] = []
-        self._sent: list[tuple[str, str]] = []
+        self._sent: list[_Sent] = []
         self._processor = FeedbackProcessor(stores.notifications)
 
     def fire(self, step: str) -> Fire:
@@ -149,13 +160,13 @@ class _Steps:
         chosen, self._marked = self._marked[: self._number], self._marked[self._number :]
         self._sent += _side_by_side(self._send, chosen)
 
-    def _send(self, recipient_id: int) -> tuple[str, str]:
+    def _send(self, recipient_id: int) -> _Sent:
         claim = self._stores.sending.claim(recipient_id)
         if claim is None or self._stores.sending.begin_attempt(claim) is not True:
             raise UnsoundError("a marked recipient could not be claimed")
-        ses_message_id = secrets.token_hex(16)
-        self._stores.sending.accepted(claim, ses_message_id)
-        return claim.attempt_id, claim.address
+        sent = _Sent(claim.attempt_id, claim.address, _ses_message_id())
+        self._stores.sending.accepted(claim, sent.ses_message_id)
+        return sent
 
     def _look_up(self) -> None:
         for number in range(self._number):
@@ -165,9 +176,9 @@ class _Steps:
         chosen, self._sent = self._sent[: self._number], self._sent[self._number :]
         _side_by_side(self._understand, chosen)
 
-    def _understand(self, sent: tuple[str, str]) -> None:
-        attempt_id, address = sent
-        message = json.dumps(event("Delivery", delivery=delivery(recipients=[address]))).replace(ATTEMPT_ID, attempt_id)
+    def _understand(self, sent: _Sent) -> None:
+        report = json.dumps(event("Delivery", delivery=delivery(recipients=[sent.address])))
+        message = report.replace(ATTEMPT_ID, sent.attempt_id).replace(MESSAGE_ID, sent.ses_message_id)
         new = NewNotification(secrets.token_hex(16), names.TOPIC_ARN, message, datetime.now(UTC))
         stored = self._stores.notifications.store(new)
         if stored is None:
@@ -184,6 +195,11 @@ def _envelope() -> Envelope:
         content=_MAIL,
         origin=Origin(LOCAL_CREDENTIAL, "127.0.0.1", "client.example.test", "ESMTP"),
     )
+
+
+def _ses_message_id() -> str:
+    """As SES makes them: the milliseconds since 1970 come first."""
+    return f"0100{time.time_ns() // 1_000_000:012x}-{uuid4()}-000000"
 
 
 def _timed(work: Callable[[], None], number: int) -> Shot:

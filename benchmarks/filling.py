@@ -1,6 +1,7 @@
 """Rows that a measurement finds in the database: made by SQL, many at once, the same for both databases.
 
-Addresses and attempt ids are as scattered as those of real mail: what comes later goes into the middle of each index.
+Addresses are as scattered as those of real mail, so what comes later goes into the middle of their index; ids of
+attempts, ours and those of SES, begin with the time.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ MAIL = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: order\r\nMessage
 class _Dialect:
     """Numbers from one to another as `series`, and texts made of a number `i`.
 
-    `scattered` has its order from nowhere, as has an attempt id. `indexes` names those that can be made again, with the
-    statement that does it.
+    `scattered` has its order from nowhere; `timed` begins with a time that is over. `indexes` names those that can be
+    made again, with the statement that does it.
     """
 
     series: str
     ulid: str
     scattered: str
+    timed: str
     digits: str
     indexes: str
 
@@ -41,6 +43,7 @@ _SQLITE = _Dialect(
     "WITH RECURSIVE series(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM series WHERE i < ?)",
     "printf('%026d', i)",
     "printf('%08x%024x', (i * 2654435761) & 4294967295, i)",
+    "printf('%012x%020x', 1700000000000 + i / 1000, i)",
     "printf('%08d', i)",
     "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?",
 )
@@ -48,6 +51,7 @@ _POSTGRESQL = _Dialect(
     "WITH series AS (SELECT i FROM generate_series(?::bigint, ?::bigint) AS i)",
     "lpad(i::text, 26, '0')",
     "md5(i::text)",
+    "lpad(to_hex(1700000000000 + i / 1000), 12, '0') || lpad(to_hex(i), 20, '0')",
     "lpad(i::text, 8, '0')",
     "SELECT i.indexname, i.indexdef FROM pg_indexes i WHERE i.schemaname = current_schema() AND i.tablename = %s"
     " AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conname = i.indexname)",
@@ -105,7 +109,7 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
     first, number = _next_id(stores), _next_id(stores, "recipients")
     then = time.time_ns() // 1000 - 20 * _DAY
     dialect = _dialect(stores)
-    scattered = dialect.scattered
+    timed = dialect.timed
     advance(f"{rows:,} finished messages")
     _fill_messages(stores, rows, first, then, 2048)
     advance(f"{rows:,} finished recipients")
@@ -115,7 +119,7 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
         first,
         "INSERT INTO recipients (id, message_id, credential_id, address, address_key, status, reason, attempts,"
         f" attempt_id, next_attempt_at, expires_at, changed_at, ended_at, counted_at) {dialect.series} SELECT"
-        f" i + {number - first}, i, ({_LOCAL}), {_to(dialect)}, {_to(dialect)}, 'DELIVERED', '', 1, {scattered},"
+        f" i + {number - first}, i, ({_LOCAL}), {_to(dialect)}, {_to(dialect)}, 'DELIVERED', '', 1, {timed},"
         f" {then} + i, {then + 4 * _DAY} + i, {then} + i, {then} + i, {then} + i FROM series",
     )
     advance(f"{rows:,} attempts")
@@ -124,8 +128,8 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
         rows,
         first,
         "INSERT INTO attempts (attempt_id, recipient_id, started_at, finished_at, outcome, detail, ses_message_id)"
-        f" {dialect.series} SELECT {scattered}, i + {number - first}, {then} + i, {then} + i, 'accepted', '',"
-        f" 'ses-' || {scattered} FROM series",
+        f" {dialect.series} SELECT {timed}, i + {number - first}, {then} + i, {then} + i, 'accepted', '',"
+        f" '0100' || {timed} FROM series",
     )
     advance(f"{rows:,} events")
     _in_batches(
@@ -133,8 +137,8 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
         rows,
         first,
         "INSERT INTO events (dedupe_key, recipient_id, attempt_id, ses_message_id, kind, address, address_key,"
-        f" occurred_at, stored_at, blamed_key) {dialect.series} SELECT 'delivery-' || {scattered},"
-        f" i + {number - first}, {scattered}, 'ses-' || {scattered}, 'Delivery', {_to(dialect)}, {_to(dialect)},"
+        f" occurred_at, stored_at, blamed_key) {dialect.series} SELECT '0100' || {timed} || ' Delivery',"
+        f" i + {number - first}, {timed}, '0100' || {timed}, 'Delivery', {_to(dialect)}, {_to(dialect)},"
         f" {then} + i, {then} + i, {_to(dialect)} FROM series",
     )
     _count_from(stores, "recipients", number + rows - 1)
