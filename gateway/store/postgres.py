@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import peewee
-from playhouse.pool import PooledPostgresqlDatabase
 
 from gateway.store.db import Database
 from gateway.store.errors import NoSpaceError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from gateway.store.fork import ForkGuard
+from gateway.store.postgres_pool import PostgresPool
 from gateway.store.sql import Sql
 from gateway.store.writer import Writer, first_cause
 
@@ -50,7 +50,7 @@ class PostgresDatabase(Database):
         self._connect()
 
     def _connect(self) -> None:
-        self.peewee = PooledPostgresqlDatabase(
+        self.peewee: PostgresPool = PostgresPool(
             self._name,
             max_connections=CONNECTIONS,
             timeout=5,
@@ -122,23 +122,30 @@ class PostgresDatabase(Database):
         """A commit whose answer is lost is looked up, so that `nothing was kept` is never said of what was."""
         with self._guard.using():
             self.peewee.connect()
-            transaction_id: str | None = None
+            committing = False
             try:
-                with self.peewee.atomic() as transaction:
-                    yield transaction.rollback
-                    transaction_id = Sql(self.peewee).value("SELECT pg_current_xact_id_if_assigned()::text")
+                self.peewee.begin_known()
+                yield self._begin_anew
+                committing = True
+                self.peewee.commit()
             except BaseException as error:
-                # It may be the connection that failed, and with it all the others of the pool.
-                with suppress(Exception):
-                    self.peewee.manual_close()
-                with suppress(Exception):
-                    self.peewee.close_idle()
-                if transaction_id is None or not self._was_committed(transaction_id):
+                self._drop_connections()
+                if not (committing and self._was_committed(self.peewee.transaction_id)):
                     if _is_full(error):
                         raise NoSpaceError("The database server has no room for the write.") from error
                     raise
                 return
             self.peewee.close()
+
+    def _begin_anew(self) -> None:
+        self.peewee.rollback()
+        self.peewee.begin_known()
+
+    def _drop_connections(self) -> None:
+        """It may be the connection of this transaction that failed, and with it all the others of the pool."""
+        for step in (self.peewee.rollback, self.peewee.manual_close, self.peewee.close_idle):
+            with suppress(Exception):
+                step()
 
     def _was_committed(self, transaction_id: str) -> bool:
         """Ask the server, as soon as it can be asked again. OutcomeUnknownError when it does not come back."""
