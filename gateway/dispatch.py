@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,13 @@ FEEDBACK = "sesgate.feedback"
 
 log = get_logger(__name__)
 
+# Far more than what is ever on its way where anybody consumes. Looked at this often.
+_MOST_TASKS = 2000
+_LOOK_EVERY = 1.0  # seconds
+
+_HINTS_TOGETHER = 100  # the ids of one task
+_HINT_PAUSE = 0.1  # seconds; publishing takes one processor as long as storing a handful of notifications
+
 # What Flower shows of a task with many ids.
 _ARGSREPR_LENGTH = 60
 
@@ -28,10 +36,14 @@ class BrokerError(Exception):
 
 
 class Dispatch:
-    """Publishes tasks; each call may take seconds when the broker is away, so never call it where somebody waits."""
+    """Publishes tasks; each call may take seconds when the broker is away, so never call it where somebody waits.
+
+    A queue that nobody consumes is not filled without end: it counts as a broker that takes nothing.
+    """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._looked_at: dict[str, float] = {}
 
     def send(self, recipient_ids: Sequence[int]) -> None:
         self._publish(SEND, SEND_QUEUE, recipient_ids)
@@ -41,11 +53,23 @@ class Dispatch:
 
     def _publish(self, name: str, queue_name: str, ids: Sequence[int]) -> None:
         try:
+            self._require_consumers(queue_name)
             self._app.send_task(
                 name, args=[list(ids)], queue=queue_name, argsrepr=shorten(ids), ignore_result=True, retry=False
             )
         except (KombuError, OperationalError, OSError, RedisError) as error:
             raise BrokerError(f"the broker did not take the task ({error})") from error
+
+    def _require_consumers(self, queue_name: str) -> None:
+        now = time.monotonic()
+        if now - self._looked_at.get(queue_name, float("-inf")) < _LOOK_EVERY:
+            return
+        with self._app.producer_pool.acquire(block=True) as producer:
+            channel: Any = producer.channel
+            waiting = channel.queue_declare(queue=queue_name).message_count  # Redis has no queue where nothing waits
+        if waiting > _MOST_TASKS:
+            raise BrokerError(f"{waiting} tasks wait in {queue_name}, and nobody takes them")
+        self._looked_at[queue_name] = now
 
 
 def shorten(ids: Sequence[int]) -> str:
@@ -57,11 +81,16 @@ def shorten(ids: Sequence[int]) -> str:
 class HintThread:
     """One daemon thread that publishes hints from a bounded queue, and drops them when the broker is slow.
 
-    For programs that answer somebody: `offer` never waits and never fails.
+    For programs that answer somebody: `offer` never waits and never fails. The first hint after a silence goes out at
+    once. What follows within `pause` seconds shares a task, which costs no more than each of them alone would.
     """
 
-    def __init__(self, publish: Callable[[list[int]], None], *, capacity: int = 1000) -> None:
+    def __init__(
+        self, publish: Callable[[list[int]], None], *, capacity: int = 1000, pause: float = _HINT_PAUSE
+    ) -> None:
         self._publish = publish
+        self._pause = pause
+        self._stopping = threading.Event()
         self._offered: queue.Queue[int | None] = queue.Queue(capacity)
         self._thread = threading.Thread(target=self._loop, name="hints", daemon=True)
         self._thread.start()
@@ -74,6 +103,7 @@ class HintThread:
 
     def stop(self) -> None:
         """Publish what waits, for a short time, and end the thread."""
+        self._stopping.set()
         try:
             self._offered.put_nowait(None)
         except queue.Full:
@@ -93,11 +123,13 @@ class HintThread:
                     log.exception("dispatch.hints_lost", ids=len(ids))
             if last:
                 return
+            if len(ids) < _HINTS_TOGETHER:
+                self._stopping.wait(self._pause)
 
     def _take(self) -> tuple[list[int], bool]:
         """Wait for one, and take what came with it; whether the end was asked for."""
         ids: list[Any] = [self._offered.get()]
-        while len(ids) < 100:  # noqa: PLR2004  the ids of one task
+        while len(ids) < _HINTS_TOGETHER:
             try:
                 ids.append(self._offered.get_nowait())
             except queue.Empty:

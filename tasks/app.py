@@ -10,7 +10,13 @@ import time
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from gateway.aws.account import read_account
 from gateway.aws.identities import read_identities
@@ -40,6 +46,7 @@ def make_worker_app(settings: Settings) -> Celery:
     worker_init.connect(lambda **_: _warn_of_guard(settings), weak=False)
     worker_process_init.connect(lambda **_: per_process.get(), weak=False)
     worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
+    worker_shutting_down.connect(lambda **_: per_process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: per_process.close(), weak=False)
     return app
 
@@ -48,8 +55,7 @@ def _add_tasks(app: Celery, per_process: PerProcess) -> None:
     @app.task(name=SEND)
     def send(recipient_ids: list[int]) -> None:
         """Send to these recipients, as far as they are due and ours."""
-        services = per_process.get()
-        _each(services, services.sender.send, recipient_ids)
+        per_process.get().line.send(recipient_ids)
 
     @app.task(name=FEEDBACK)
     def feedback(notification_ids: list[int]) -> None:
@@ -57,16 +63,6 @@ def _add_tasks(app: Celery, per_process: PerProcess) -> None:
         services = per_process.get()
         for notification_id in notification_ids:
             services.processor.process(notification_id)
-
-
-def _each(services: Services, send: Any, ids: list[int]) -> None:
-    if len(ids) == 1:
-        send(ids[0])
-        return
-    for done in [services.pool.submit(send, id_) for id_ in ids]:
-        error = done.exception()
-        if error is not None:
-            log.error("task.send_failed", error=str(error), exc_info=error)
 
 
 def _add_dispatcher(app: Celery, per_process: PerProcess, settings: Settings) -> None:
@@ -95,7 +91,7 @@ def _add_dispatcher(app: Celery, per_process: PerProcess, settings: Settings) ->
 def _make_dispatcher(app: Celery, services: Services, settings: Settings) -> Dispatcher:
     return Dispatcher(
         services.stores,
-        Work(Dispatch(app), services.sender, services.processor, settings.worker_threads),
+        Work(Dispatch(app), services.line, services.processor, settings.worker_threads),
         Housekeeping(
             services.stores,
             read_account,

@@ -18,13 +18,14 @@ from gateway.dispatch import Dispatch
 from gateway.logs import get_logger
 from gateway.store.control import ACCOUNT, PACE, THROTTLE, Lease, LeaseLostError
 from gateway.store.errors import StoreUnavailableError
+from gateway.store.sending import Outlook
 from gateway.store.stores import Stores
 from tasks.feedback import FeedbackProcessor
 from tasks.housekeeping import Housekeeping
 from tasks.lease import LeaseKeeper
-from tasks.pace import Slowdown, TokenBucket, into_tasks
+from tasks.line import Line
+from tasks.pace import BURST_SECONDS, Slowdown, TokenBucket, Window, into_tasks, task_size
 from tasks.publisher import Parcel, Publisher
-from tasks.sending import Sender
 
 log = get_logger(__name__)
 
@@ -34,6 +35,8 @@ _UNKNOWN_RATE = 1.0  # a new account's; until GetAccount has answered
 _MARKED_SECONDS = 2.0
 _TRIFLE = 0.02
 _NOTIFICATIONS = 200
+_ROOM_HERE = 20_000  # ids that wait in this process while the broker takes none
+_OVERDUE_HERE = 4  # for each thread: what one worker left goes to all of them, but for a taste
 _CRASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -42,7 +45,7 @@ class Work:
     """What a dispatcher hands out, and how the same is done without a broker."""
 
     dispatch: Dispatch
-    sender: Sender
+    line: Line
     processor: FeedbackProcessor
     threads: int
 
@@ -183,9 +186,11 @@ class _Loop:
         self._rate_factor = rate_factor
         self._publish_send = work.dispatch.send
         self._publish_feedback = work.dispatch.feedback
-        self._send_here = pool.each(work.sender.send)
+        self._line = work.line
+        self._overdue_here = work.threads * _OVERDUE_HERE
         self._process_here = pool.each(work.processor.process)
         self._bucket = TokenBucket(time.monotonic())
+        self._window = Window(time.monotonic())
         self._slowdown = Slowdown(seen=self._throttled_at())  # what was answered before is not ours to heed
         self._account_rate = _UNKNOWN_RATE
         self._paced_at = 0.0
@@ -204,30 +209,47 @@ class _Loop:
         outlook = self._stores.sending.outlook()
         if not outlook.due or outlook.stopped or not tokens:
             return
-        room = int(max(1.0, rate * _MARKED_SECONDS)) - outlook.marked
-        limit = min(tokens, room)
+        window = self._window_at(rate, tokens, outlook)
+        limit = min(tokens, window - outlook.marked)
         if outlook.probing:
             limit = min(limit, self._probe())
-        if limit <= 0:
+        size = task_size(window)
+        if limit <= 0 or _can_wait(outlook, window, rate, limit, size):
             return
         due = self._stores.sending.mark_due(self._lease, limit, self._last_turn)
         self._bucket.take(len(due))
         if due:
             self._last_turn = due[-1].credential_id
-        self._hand_out([one.recipient_id for one in due if not one.overdue], self._publish_send, self._send_here)
-        self._send_here([one.recipient_id for one in due if one.overdue])
+        # What one consumer took and did not come to is done here a little, so that it goes on whatever the others do.
+        overdue = self._line.offer([one.recipient_id for one in due if one.overdue], self._overdue_here)
+        fresh = [one.recipient_id for one in due if not one.overdue]
+        self._hand_out(into_tasks(overdue + fresh, size), self._publish_send, self._send_here)
+
+    def _window_at(self, rate: float, tokens: int, outlook: Outlook) -> int:
+        """How many may be marked and unclaimed now: what the rate allows, as far as the workers claim it."""
+        allowed = int(max(1.0, rate * _MARKED_SECONDS))
+        window = min(allowed, self._window.size)
+        wanted = window < allowed and outlook.marked + tokens > window
+        self._window.heed(
+            outlook.oldest_mark, self._stores.sending.dispatch_timeout, wanted=wanted, now=time.monotonic()
+        )
+        return min(allowed, self._window.size)
+
+    def _send_here(self, ids: list[int]) -> None:
+        self._line.offer(ids, _ROOM_HERE)  # the marks of the rest lapse, and they come again
 
     def _dispatch_notifications(self) -> None:
         if not self._stores.notifications.has_due():
             return
         due = self._stores.notifications.mark_due(self._lease, _NOTIFICATIONS)
-        self._hand_out([id_ for id_, overdue in due if not overdue], self._publish_feedback, self._process_here)
+        fresh = into_tasks([id_ for id_, overdue in due if not overdue])
+        self._hand_out(fresh, self._publish_feedback, self._process_here)
         self._process_here([id_ for id_, overdue in due if overdue])
 
     def _hand_out(
-        self, ids: list[int], publish: Callable[[list[int]], None], run_here: Callable[[list[int]], None]
+        self, tasks: list[list[int]], publish: Callable[[list[int]], None], run_here: Callable[[list[int]], None]
     ) -> None:
-        for some in into_tasks(ids):
+        for some in tasks:
             if not self._publisher.offer(Parcel(some, publish, run_here)):
                 run_here(some)
 
@@ -262,3 +284,8 @@ class _Loop:
         """When SES last told a worker to slow down, in seconds since 1970; 0 if never."""
         throttle = self._stores.control.get(THROTTLE)
         return 0.0 if throttle is None else float(throttle["at"])
+
+
+def _can_wait(outlook: Outlook, window: int, rate: float, limit: int, size: int) -> bool:
+    """Whether a task may be filled up first: there is enough on its way, and the tokens for a whole task will come."""
+    return limit < size <= rate * BURST_SECONDS and outlook.marked > window // 2

@@ -10,7 +10,12 @@ BURST_SECONDS = 0.5
 SLOWEST = 1 / 64
 RECOVERY_PER_SECOND = 0.01
 FEW = 4
-IDS_PER_TASK = 25
+IDS_PER_TASK = 100  # a task costs Redis and the worker as much as some tens of ids
+
+FIRST_WINDOW = 1200
+_LEAST_WINDOW = 16
+_SHARES = 16  # a window is at least so many tasks, for there are several workers
+_FRESH, _STALE = 0.2, 0.5  # of the time after which a mark lapses
 
 
 class TokenBucket:
@@ -51,7 +56,39 @@ class Slowdown:
         return Slowdown(max(SLOWEST, self.current(now) / 2), now, answered_at)
 
 
-def into_tasks(ids: Sequence[int]) -> list[list[int]]:
+class Window:
+    """How many recipients may be marked and unclaimed: as many as the workers claim before a mark lapses.
+
+    What lapses was marked and published for nothing. So the window follows how long the marks wait: it grows while the
+    oldest is young and everything has been claimed that was marked before it grew last, and is halved when the oldest
+    is half as old as it may get.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.size = FIRST_WINDOW
+        self._changed_at = now
+        self._was_wanted = False
+
+    def heed(self, oldest: float, lapse: float, *, wanted: bool, now: float) -> None:
+        """`oldest`: seconds since the oldest unclaimed mark; `wanted`: more would have been marked with more room."""
+        since = now - self._changed_at
+        if oldest > lapse * _STALE and since > lapse * _FRESH:
+            self._change(max(_LEAST_WINDOW, self.size // 2), now)
+        elif wanted and self._was_wanted and oldest < lapse * _FRESH and since > oldest:
+            self._change(self.size * 2, now)
+        self._was_wanted = wanted
+
+    def _change(self, size: int, now: float) -> None:
+        self.size = size
+        self._changed_at = now
+
+
+def task_size(window: int) -> int:
+    """The most ids that a task has where so many recipients may be on their way."""
+    return max(1, min(IDS_PER_TASK, window // _SHARES))
+
+
+def into_tasks(ids: Sequence[int], most: int = IDS_PER_TASK) -> list[list[int]]:
     """One id a task when there are few, so that Flower stays readable; many under load, where tasks cost most."""
-    size = 1 if len(ids) <= FEW else IDS_PER_TASK
+    size = 1 if len(ids) <= FEW else most
     return [list(ids[start : start + size]) for start in range(0, len(ids), size)]

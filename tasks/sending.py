@@ -1,11 +1,16 @@
-"""Sending one recipient: claim, ask the suppressions, write the attempt down, call SES, record."""
+"""Sending a recipient: claim, ask the suppressions, write the attempt down, call SES, record.
+
+`Sender.send` takes one the whole way. The other steps are for many at once, as `tasks.line` has them; what is not plain
+in a group goes the way of the one.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -17,6 +22,7 @@ from gateway.senders import SenderRewrite
 from gateway.settings import Settings
 from gateway.store.control import IDENTITY_REFUSED, THROTTLE
 from gateway.store.errors import StoreUnavailableError
+from gateway.store.group_sending import Acceptance, Candidate
 from gateway.store.identities import KnownIdentities
 from gateway.store.sending import Claim
 from gateway.store.stores import Stores
@@ -49,6 +55,31 @@ def throttled_wait(jitter: float) -> timedelta:
     return _THROTTLED_WAIT * (1 + _THROTTLED_JITTER * jitter)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What of a group is ready to be begun, and the recipients that go by themselves."""
+
+    ready: list[tuple[Claim, bytes]]
+    alone: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """It is written down; what SES is to be given, and when the writing was asked for (monotonic)."""
+
+    claim: Claim
+    raw: bytes
+    asked: float
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The attempts of a group, and the recipients that go by themselves."""
+
+    attempts: list[Attempt]
+    alone: list[int]
+
+
 class Sender:
     """Sends recipients by their ids. Safe from many threads; calling it twice for one id sends once."""
 
@@ -74,6 +105,92 @@ class Sender:
         except StoreUnavailableError as error:
             # The row keeps its mark or its claim; both lapse, and the dispatcher takes it up again.
             log.warning("send.store_unavailable", recipient_id=recipient_id, error=str(error))
+
+    # Many at once
+
+    def prepare(self, recipient_ids: Sequence[int]) -> Prepared:
+        """Read these mails and make them ready to be sent; nothing is claimed yet."""
+        if not recipient_ids:
+            return Prepared([], [])
+        try:
+            seen = self._stores.group_sending.look(recipient_ids)
+        except StoreUnavailableError as error:
+            log.warning("send.store_unavailable", recipients=len(recipient_ids), error=str(error))
+            return Prepared([], [])
+        except Exception:
+            # One of them is to blame; by themselves the others have nothing to do with it.
+            log.exception("send.group_not_read", recipients=len(recipient_ids))
+            return Prepared([], list(recipient_ids))
+        ready, alone = [], seen.alone
+        for candidate in seen.candidates:
+            raw = self._plainly_prepared(candidate)
+            if raw is None:
+                alone.append(candidate.claim.recipient_id)
+            else:
+                ready.append((candidate.claim, raw))
+        return Prepared(ready, alone)
+
+    def begin(self, prepared: Prepared) -> Begun:
+        """Claim these and write their attempts down, in one transaction. What was begun is to be called at once."""
+        if not prepared.ready:
+            return Begun([], prepared.alone)
+        asked = time.monotonic()
+        claims = [claim for claim, _ in prepared.ready]
+        try:
+            begun = self._stores.db.settle(self._stores.group_sending.begin(claims))
+        except StoreUnavailableError as error:
+            log.warning("send.store_unavailable", recipients=len(claims), error=str(error))
+            return Begun([], prepared.alone)
+        except Exception:
+            log.exception("send.group_not_begun", recipients=len(claims))
+            return Begun([], prepared.alone + [claim.recipient_id for claim in claims])
+        attempts = [
+            Attempt(claim, raw, asked) for claim, raw in prepared.ready if claim.attempt_id in begun.attempt_ids
+        ]
+        return Begun(attempts, prepared.alone + begun.alone)
+
+    def recording(self, acceptances: Sequence[Acceptance]) -> Callable[[], None]:
+        """Have these written down in one transaction; call the answer to wait until they are."""
+        if not acceptances:
+            return lambda: None
+        record = self._stores.group_sending.accepted
+        first = [record(acceptances)]
+
+        def again() -> bool:
+            return self._stores.db.settle(first.pop() if first else record(acceptances))
+
+        def wait() -> None:
+            try:
+                closed = _insist(again)
+            except StoreUnavailableError as error:
+                # The claims lapse, and then these are in doubt until SES reports them.
+                log.warning("send.store_unavailable", recipients=len(acceptances), error=str(error))
+            except Exception:
+                log.exception("send.group_not_recorded", recipients=len(acceptances))
+                for one in acceptances:
+                    self._record_by_itself(one)
+            else:
+                self._tell_accepted(acceptances, closed=closed)
+
+        return wait
+
+    def _record_by_itself(self, acceptance: Acceptance) -> None:
+        try:
+            self._record(acceptance)
+        except Exception:
+            log.exception("send.not_recorded", message_id=acceptance.claim.ulid)
+
+    def _plainly_prepared(self, candidate: Candidate) -> bytes | None:
+        """What SES is to be given; None when this mail is to go by itself, which also tells why it does not go."""
+        claim = candidate.claim
+        if captured(claim.address, self._settings) is not None:
+            return None
+        try:
+            return self._prepared(claim, candidate.content)
+        except Exception:  # noqa: BLE001  it is met again when the mail goes by itself, and told there
+            return None
+
+    # One by itself
 
     def _captured(self, claim: Claim) -> bool:
         """Asked again here: the mail may have been accepted where the guard was off, and copied with its database."""
@@ -104,7 +221,7 @@ class Sender:
             self._stores.sending.refused(claim, "the content is not kept any more")
             return
         try:
-            raw = prepare(content, _trace(claim, self._hostname), self._rewrite(claim, content))
+            raw = self._prepared(claim, content)
         except Exception:
             # A mail that our own code cannot prepare must not come back at once, again and again, until its last day.
             log.exception("send.not_prepared", message_id=claim.ulid)
@@ -115,12 +232,13 @@ class Sender:
         begun = self._stores.sending.begin_attempt(claim)
         if isinstance(begun, Suppression):
             log.info("send.suppressed", message_id=claim.ulid, recipient=claim.address, reason=begun.reason.value)
-        elif begun and time.monotonic() - asked > self._call_within:
-            # This process stood still. The claim may be another's by now, and a call would be a second mail.
-            reason = "the worker stood still before the call to SES"
-            _insist(lambda: self._stores.sending.released(claim, reason, wait=timedelta(0), counts=False))
         elif begun:
-            self._call(claim, raw)
+            acceptance = self.call(Attempt(claim, raw, asked))
+            if acceptance is not None:
+                self._record(acceptance)
+
+    def _prepared(self, claim: Claim, content: bytes) -> bytes:
+        return prepare(content, _trace(claim, self._hostname), self._rewrite(claim, content))
 
     def _rewrite(self, claim: Claim, content: bytes) -> SenderRewrite | None:
         """What to put in the place of senders that SES would refuse; None when they are fine, or stay as they are."""
@@ -132,25 +250,42 @@ class Sender:
             log.info("send.sender_rewritten", message_id=claim.ulid, unverified=was, verified=rewrite.verified)
         return rewrite
 
-    def _call(self, claim: Claim, raw: bytes) -> None:
+    def _record(self, acceptance: Acceptance) -> None:
+        closed = _insist(lambda: self._stores.sending.accepted(acceptance.claim, acceptance.ses_message_id))
+        self._tell_accepted([acceptance], closed=closed)
+
+    def _tell_accepted(self, acceptances: Sequence[Acceptance], *, closed: bool) -> None:
+        for one in acceptances:
+            log.info(
+                "send.accepted",
+                message_id=one.claim.ulid,
+                recipient=one.claim.address,
+                attempt_id=one.claim.attempt_id,
+                ses_message_id=one.ses_message_id,
+            )
+        if closed:
+            self._circuit.closed()
+
+    def call(self, attempt: Attempt) -> Acceptance | None:
+        """Call SES, unless too much time has gone by. None when it was not accepted, and that is written down.
+
+        An acceptance is for the caller to have written down.
+        """
+        claim = attempt.claim
         began = time.monotonic()
+        if began - attempt.asked > self._call_within:
+            # This process stood still. The claim may be another's by now, and a call would be a second mail.
+            reason = "the worker stood still before the call to SES"
+            _insist(lambda: self._stores.sending.released(claim, reason, wait=timedelta(0), counts=False))
+            return None
         try:
             ses_message_id = self._ses.send(
-                raw, claim.address, claim.attempt_id, configuration_set=claim.configuration_set, tags=claim.tags
+                attempt.raw, claim.address, claim.attempt_id, configuration_set=claim.configuration_set, tags=claim.tags
             )
         except SesError as error:
             self._record_failure(claim, error, began)
-            return
-        closed = _insist(lambda: self._stores.sending.accepted(claim, ses_message_id))
-        log.info(
-            "send.accepted",
-            message_id=claim.ulid,
-            recipient=claim.address,
-            attempt_id=claim.attempt_id,
-            ses_message_id=ses_message_id,
-        )
-        if closed:
-            self._circuit.closed()
+            return None
+        return Acceptance(claim, ses_message_id)
 
     def _record_failure(self, claim: Claim, error: SesError, began: float) -> None:
         reason, error_class = str(error), error.error_class.value

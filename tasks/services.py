@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from gateway.store.errors import StoreError
 from gateway.store.schema import require_stamp, stamp_of_environment
 from gateway.store.stores import Stores, open_stores
 from tasks.feedback import FeedbackProcessor
+from tasks.line import Line
 from tasks.sending import Sender
 from tasks.ses import SesClient
 
@@ -22,16 +22,15 @@ _LONGEST_READ = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of one process. `pool` runs the recipients of a task side by side."""
+    """The parts of one process."""
 
     settings: Settings
     stores: Stores
-    sender: Sender
+    line: Line
     processor: FeedbackProcessor
-    pool: ThreadPoolExecutor
 
     def close(self) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.line.close()
         self.stores.close()
 
 
@@ -51,22 +50,22 @@ def open_services(settings: Settings) -> Services:
         raise
     ses = SesClient(
         settings.ses_configuration_set,
-        threads=settings.worker_threads * 3,  # the tasks', those of tasks with many ids, and the dispatcher's
+        threads=settings.worker_threads,
         read_timeout=read_timeout(settings.claim_lease),
     )
     ses.warm_up()
+    sender = Sender(
+        stores,
+        ses,
+        socket.getfqdn(),
+        settings=settings,
+        call_within=settings.claim_lease.total_seconds() / 4,
+    )
     return Services(
         settings=settings,
         stores=stores,
-        sender=Sender(
-            stores,
-            ses,
-            socket.getfqdn(),
-            settings=settings,
-            call_within=settings.claim_lease.total_seconds() / 4,
-        ),
+        line=Line(sender, settings.worker_threads),
         processor=FeedbackProcessor(stores.notifications),
-        pool=ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="send"),
     )
 
 
@@ -98,6 +97,12 @@ class PerProcess:
             if self._services is not None:
                 self._services.close()
             self._services = None
+
+    def drain(self) -> None:
+        """Begin nothing more. Safe in a signal handler: it waits for no lock."""
+        services = self._services
+        if services is not None:
+            services.line.drain()
 
     def _forget(self) -> None:
         self._lock = threading.Lock()

@@ -5,7 +5,6 @@ Every step is a compare-and-set. A hint that comes late, twice or from a strange
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,10 +12,11 @@ from datetime import datetime, timedelta
 from gateway.envelope import Origin
 from gateway.lifecycle import AFTER_SES, FINAL, Happening, Status, after
 from gateway.reputation import is_counted
+from gateway.store.attempt_ids import new_attempt_id
 from gateway.store.control import CIRCUIT, STOPPED, Lease, require_lease
 from gateway.store.credential_rows import read_tags
 from gateway.store.db import Database
-from gateway.store.sql import Sql
+from gateway.store.sql import Row, Sql
 from gateway.store.suppression_rows import Suppression, find
 from gateway.store.times import from_micros, now_micros, span
 
@@ -34,11 +34,13 @@ class Due:
 class Outlook:
     """Whether recipients are due, how many are marked and not claimed, and whether sending is stopped.
 
-    `probing`: the circuit was open, its time is over, and one mail shall show whether SES takes mail again.
+    `oldest_mark`: seconds since the first of the marked was marked. `probing`: the circuit was open, its time is over,
+    and one mail shall show whether SES takes mail again.
     """
 
     due: bool
     marked: int
+    oldest_mark: float
     stopped: bool
     probing: bool
 
@@ -63,6 +65,8 @@ class Claim:
     tags: tuple[tuple[str, str], ...] = ()
 
 
+_MICROS = 1_000_000
+
 # What is written down as the outcome of an attempt.
 ACCEPTED = "accepted"
 NOT_ACCEPTED = "not accepted"
@@ -81,21 +85,24 @@ class Sending:
 
     # The dispatcher
 
+    @property
+    def dispatch_timeout(self) -> float:
+        """Seconds after which a mark lapses."""
+        return self._dispatch_timeout / _MICROS
+
     def outlook(self) -> Outlook:
         """What there is to do for a dispatcher: a few looks at indexes, and no write."""
         now = now_micros()
         with self._db.read() as sql:
             circuit = sql.one("SELECT until FROM control WHERE key = ?", (CIRCUIT,))
+            marked, lapses = sql.all(_MARKED, (now,))[0]
             return Outlook(
                 due=any(
                     sql.value(f"SELECT 1 {_DUE} LIMIT 1", (credential_id, now, now))
                     for credential_id in _credentials(sql)
                 ),
-                marked=int(
-                    sql.value(
-                        "SELECT count(*) FROM recipients WHERE status = 'QUEUED' AND dispatched_until > ?", (now,)
-                    )
-                ),
+                marked=marked,
+                oldest_mark=(now + self._dispatch_timeout - lapses) / _MICROS if marked else 0.0,
                 stopped=sql.value(STOPPED, (now,)) is not None,
                 probing=circuit is not None and circuit[0] is not None and circuit[0] <= now,
             )
@@ -136,7 +143,7 @@ class Sending:
 
         The claim without an attempt lapses as soon as a mark would: nothing was sent yet, and it may go to another.
         """
-        attempt_id = secrets.token_hex(16)
+        attempt_id = new_attempt_id()
 
         def work(sql: Sql) -> Claim | None:
             now = now_micros()
@@ -204,16 +211,7 @@ class Sending:
 
     def accepted(self, claim: Claim, ses_message_id: str) -> bool:
         """SES answered 200: it has the mail, whoever holds the claim by now. Whether that has closed the circuit."""
-
-        def work(sql: Sql) -> bool:
-            # A recipient that was erased has taken its attempts along, and nothing of it may come back.
-            if not _end_attempt(sql, claim, ACCEPTED, ses_message_id, ses_message_id=ses_message_id):
-                return False
-            happen(sql, claim.recipient_id, Happening.SEND)
-            # The probe of a circuit whose time is over has shown that SES takes mail again.
-            return sql.run("DELETE FROM control WHERE key = ? AND until <= ?", (CIRCUIT, now_micros())) > 0
-
-        return self._db.write(work)
+        return self._db.write(lambda sql: record_acceptance(sql, claim, ses_message_id) and close_circuit(sql))
 
     def refused(self, claim: Claim, reason: str, *, error: str = "") -> None:
         """SES will never take this mail, or it cannot be sent at all."""
@@ -267,6 +265,19 @@ class Sending:
                 then(sql, begun)
 
         self._db.write(work)
+
+
+def record_acceptance(sql: Sql, claim: Claim, ses_message_id: str) -> bool:
+    """Inside a transaction. False for a recipient that was erased: it has taken its attempts along for good."""
+    if not _end_attempt(sql, claim, ACCEPTED, ses_message_id, ses_message_id=ses_message_id):
+        return False
+    happen(sql, claim.recipient_id, Happening.SEND)
+    return True
+
+
+def close_circuit(sql: Sql) -> bool:
+    """SES has taken a mail: where the circuit's time is over, that was its probe, and it goes. Whether it has."""
+    return sql.run("DELETE FROM control WHERE key = ? AND until <= ?", (CIRCUIT, now_micros())) > 0
 
 
 def _end_attempt(
@@ -338,6 +349,7 @@ _DUE = (
     "FROM recipients WHERE status = 'QUEUED' AND credential_id = ? AND next_attempt_at <= ?"
     " AND (dispatched_until IS NULL OR dispatched_until <= ?)"
 )
+_MARKED = "SELECT count(*), min(dispatched_until) FROM recipients WHERE status = 'QUEUED' AND dispatched_until > ?"
 _SELECT_DUE = f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at, id"
 
 
@@ -355,24 +367,31 @@ def _is_held(sql: Sql, recipient_id: int) -> bool:
 
 
 def _claim(sql: Sql, recipient_id: int) -> Claim:
-    row = sql.one(
-        "SELECT r.attempt_id, r.message_id, m.ulid, r.address, m.size, r.attempts, m.accepted_at, c.name,"
-        " m.client_address, m.helo, m.protocol, c.configuration_set, c.tags"
-        " FROM recipients r JOIN messages m ON m.id = r.message_id JOIN credentials c ON c.id = r.credential_id"
-        " WHERE r.id = ?",
-        (recipient_id,),
-    )
+    row = sql.one(f"SELECT {CLAIMED} r.id = ?", (recipient_id,))
     assert row is not None  # noqa: S101  it was updated in this transaction
+    return claim_of(row)
+
+
+# What a claim is made of, up to the condition.
+CLAIMED = (
+    "r.id, r.attempt_id, r.message_id, m.ulid, r.address, m.size, r.attempts, m.accepted_at, c.name,"
+    " m.client_address, m.helo, m.protocol, c.configuration_set, c.tags"
+    " FROM recipients r JOIN messages m ON m.id = r.message_id JOIN credentials c ON c.id = r.credential_id WHERE"
+)
+
+
+def claim_of(row: Row, attempt_id: str | None = None) -> Claim:
+    """A row of CLAIMED as a claim; with the attempt id that it will have where it is none yet."""
     return Claim(
-        recipient_id=recipient_id,
-        attempt_id=row[0],
-        message_id=row[1],
-        ulid=row[2],
-        address=row[3],
-        size=row[4],
-        attempts=row[5],
-        accepted_at=from_micros(row[6]),
-        origin=Origin(credential=row[7], client_address=row[8], helo=row[9], protocol=row[10]),
-        configuration_set=row[11],
-        tags=read_tags(row[12]),
+        recipient_id=row[0],
+        attempt_id=attempt_id or row[1],
+        message_id=row[2],
+        ulid=row[3],
+        address=row[4],
+        size=row[5],
+        attempts=row[6],
+        accepted_at=from_micros(row[7]),
+        origin=Origin(credential=row[8], client_address=row[9], helo=row[10], protocol=row[11]),
+        configuration_set=row[12],
+        tags=read_tags(row[13]),
     )

@@ -15,6 +15,7 @@ from gateway.store.ambiguity import Ambiguity
 from gateway.store.control import Control
 from gateway.store.credentials import Credentials
 from gateway.store.db import Database
+from gateway.store.group_sending import GroupSending
 from gateway.store.messages import Messages
 from gateway.store.notifications import Notifications
 from gateway.store.opening import open_database
@@ -42,6 +43,7 @@ class Stores:
     db: Database
     messages: Messages
     sending: Sending
+    group_sending: GroupSending
     sweeping: Sweeping
     ambiguity: Ambiguity
     silence: Silence
@@ -75,6 +77,7 @@ def open_stores(settings: Settings) -> Stores:
         db=db,
         messages=Messages(db, settings.max_age, partial(captured, settings=settings)),
         sending=Sending(db, dispatch_timeout=settings.dispatch_timeout, claim_lease=settings.claim_lease),
+        group_sending=GroupSending(db, claim_lease=settings.claim_lease),
         sweeping=Sweeping(
             db,
             dispatch_timeout=settings.dispatch_timeout,

@@ -17,7 +17,8 @@ from tasks import dispatcher as module
 from tasks.dispatcher import Dispatcher, LocalPool, Work, _Loop
 from tasks.feedback import FeedbackProcessor
 from tasks.housekeeping import Housekeeping
-from tasks.pace import TokenBucket
+from tasks.line import Line
+from tasks.pace import FIRST_WINDOW, TokenBucket
 from tasks.publisher import Publisher
 from tasks.sending import Sender
 from tasks.ses import SesError
@@ -59,7 +60,7 @@ class TakingDispatch:
 def make(stores, ses, dispatch, holder="test", read_account=lambda: PRODUCTION, lease=0.4):
     return Dispatcher(
         stores,
-        Work(dispatch, Sender(stores, ses, "gateway.example"), FeedbackProcessor(stores.notifications), 8),
+        Work(dispatch, Line(Sender(stores, ses, "gateway.example"), 8), FeedbackProcessor(stores.notifications), 8),
         Housekeeping(stores, read_account, clock := itertools.count().__next__, wall=clock, patience=0),
         holder=holder,
         lease_seconds=lease,
@@ -76,6 +77,7 @@ def running(*dispatchers):
     finally:
         for dispatcher in dispatchers:
             dispatcher.stop()
+            dispatcher._work.line.close()
             assert not dispatcher._thread.is_alive()
 
 
@@ -248,9 +250,22 @@ def test_claims_of_workers_that_died_are_settled(stores, ses, production):
     assert ses.addresses == ["a@example.com"]
 
 
-def loop(stores, dispatch, ses, threads=8):
+class FullLine:
+    """The line of a process that has so many places left; what it was given is in `taken`."""
+
+    def __init__(self, room=0):
+        self.room, self.taken = room, []
+
+    def offer(self, ids, room):
+        taken = ids[: min(room, self.room)]
+        self.room -= len(taken)
+        self.taken += taken
+        return ids[len(taken) :]
+
+
+def loop(stores, dispatch, line, threads=8):
     pool, publisher = LocalPool(threads), Publisher()
-    work = Work(dispatch, Sender(stores, ses, "x"), FeedbackProcessor(stores.notifications), threads)
+    work = Work(dispatch, line, FeedbackProcessor(stores.notifications), threads)
     return _Loop(stores, work, lease_of(stores), pool, publisher, 1.0), pool, publisher
 
 
@@ -268,15 +283,17 @@ class Clock:
 
 
 @pytest.fixture
-def stepped(stores, ses, monkeypatch):
-    """A loop on a clock of its own; `step(seconds)` is one tick, `dispatch.sends` what went out."""
+def stepped(stores, monkeypatch):
+    """A loop on a clock of its own; `step(seconds)` is one tick, `published` what went out, `line` what stayed here."""
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
-    dispatch = TakingDispatch()
-    made, pool, publisher = loop(stores, dispatch, ses)
+    dispatch, full = TakingDispatch(), FullLine()
+    made, pool, publisher = loop(stores, dispatch, full)
 
     class Stepped:
         published = dispatch.sends
+        line = full
+        window = made._window
 
         def step(self, seconds):
             clock.now += seconds
@@ -309,6 +326,53 @@ def test_no_more_than_two_seconds_of_the_rate_are_marked_and_unclaimed(stores, s
     for _ in range(30):
         stepped.step(0.25)
     assert stepped.marked() == 20
+
+
+def lapse(stores):
+    change(stores, "UPDATE recipients SET dispatched_until = 1 WHERE dispatched_until IS NOT NULL")
+
+
+def test_what_lapsed_and_finds_no_room_here_is_published_again(stores, stepped):
+    stores.control.put(ACCOUNT, PRODUCTION.as_fact() | {"max_send_rate": 40.0})
+    ids = {row[0] for row in (flood(stores, 20), rows(stores, "SELECT id FROM recipients"))[1]}
+    stepped.step(0.5)
+    until(lambda: sum(map(len, stepped.published)) == 20)
+    stepped.published.clear()
+    lapse(stores)
+    stepped.line.room = 5
+    stepped.step(0.5)
+    until(lambda: sum(map(len, stepped.published)) == 15)
+    assert {id_ for some in stepped.published for id_ in some} | set(stepped.line.taken) == ids
+    assert len(stepped.line.taken) == 5
+
+
+def test_the_window_shrinks_while_nobody_claims_and_grows_when_everything_is_claimed_at_once(stores, stepped):
+    stores.control.put(ACCOUNT, PRODUCTION.as_fact() | {"max_send_rate": 5000.0})
+    flood(stores, 1300)
+    stores.sending._dispatch_timeout = 10_000_000
+    stepped.step(0.5)
+    assert stepped.marked() == FIRST_WINDOW
+    change(stores, "UPDATE recipients SET dispatched_until = dispatched_until - 6000000")  # it was six seconds ago
+    stepped.step(3.0)
+    assert stepped.window.size == FIRST_WINDOW // 2
+    assert stepped.marked() == FIRST_WINDOW
+    change(stores, "UPDATE recipients SET status = 'SENT' WHERE dispatched_until IS NOT NULL")
+    flood(stores, 1300)
+    stepped.step(0.5)
+    assert stepped.window.size == FIRST_WINDOW
+
+
+def test_tasks_are_filled_up_while_there_is_enough_on_its_way(stores, stepped):
+    stores.control.put(ACCOUNT, PRODUCTION.as_fact() | {"max_send_rate": 500.0})
+    flood(stores, 900)
+    for _ in range(5):
+        stepped.step(0.25)
+    before = stepped.marked()
+    assert before > 500
+    stepped.step(0.05)
+    assert stepped.marked() == before
+    stepped.step(0.1)
+    assert stepped.marked() > before
 
 
 def test_a_throttling_answer_halves_the_rate(stores, stepped):
@@ -349,8 +413,8 @@ def test_the_pool_takes_no_more_than_it_can_hold_and_frees_what_fails():
     assert sorted(ran) == [0, 1, 2, 3, 99]
 
 
-def test_a_bucket_of_a_new_term_starts_empty(stores, ses):
-    made, pool, publisher = loop(stores, TakingDispatch(), ses)
+def test_a_bucket_of_a_new_term_starts_empty(stores):
+    made, pool, publisher = loop(stores, TakingDispatch(), FullLine())
     assert isinstance(made._bucket, TokenBucket)
     assert made._bucket._tokens == 0.0
     publisher.stop()

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.pace import FEW, IDS_PER_TASK, SLOWEST, Slowdown, TokenBucket, into_tasks
+from tasks.pace import FEW, IDS_PER_TASK, SLOWEST, Slowdown, TokenBucket, Window, into_tasks, task_size
 from tasks.sending import backoff
 
 
@@ -79,12 +79,77 @@ def test_an_answer_after_the_clock_was_set_back_is_heeded():
 
 @pytest.mark.parametrize(
     ("count", "sizes"),
-    [(0, []), (1, [1]), (FEW, [1] * FEW), (FEW + 1, [FEW + 1]), (IDS_PER_TASK, [IDS_PER_TASK]), (60, [25, 25, 10])],
+    [
+        (0, []),
+        (1, [1]),
+        (FEW, [1] * FEW),
+        (FEW + 1, [FEW + 1]),
+        (IDS_PER_TASK, [IDS_PER_TASK]),
+        (IDS_PER_TASK * 2 + 10, [IDS_PER_TASK, IDS_PER_TASK, 10]),
+    ],
 )
 def test_a_task_has_one_id_when_there_are_few_and_many_under_load(count, sizes):
     tasks = into_tasks(range(count))
     assert [len(task) for task in tasks] == sizes
     assert [id_ for task in tasks for id_ in task] == list(range(count))
+
+
+@pytest.mark.parametrize(("window", "ids"), [(1, 1), (16, 1), (320, 20), (1600, 100), (100_000, 100)])
+def test_a_window_is_several_tasks_for_there_are_several_workers(window, ids):
+    assert task_size(window) == ids
+
+
+class Workers:
+    """Claim `speed` marks a second in the order in which they were made; marks lapse after 5 s and are made anew."""
+
+    def __init__(self, speed):
+        self.speed, self.marks, self.claimed, self.lapsed, self.worst = speed, [], 0, 0, 0
+
+    def tick(self, window, now, rate):
+        oldest = now - self.marks[0] if self.marks else 0.0
+        window.heed(oldest, 5.0, wanted=window.size < rate * 2, now=now)
+        allowed = min(window.size, rate * 2)
+        self.marks += [now] * (allowed - len(self.marks))
+        self.worst = max(self.worst, len(self.marks))
+        taken = int(self.speed * now) - int(self.speed * (now - 0.05))
+        self.claimed += min(taken, len(self.marks))
+        del self.marks[:taken]
+        alive = [mark for mark in self.marks if now - mark < 5.0]
+        self.lapsed += len(self.marks) - len(alive)
+        self.marks = alive
+
+
+def run(speed, rate, seconds):
+    """The last third of it, when the window has found its size."""
+    workers, window = Workers(speed), Window(0.0)
+    for tick in range(1, seconds * 20):
+        if tick == seconds * 20 * 2 // 3:
+            workers.claimed = workers.lapsed = workers.worst = 0
+        workers.tick(window, tick * 0.05, rate)
+    return workers
+
+
+@pytest.mark.parametrize("speed", [20, 32, 100, 700, 1400, 4000])
+def test_workers_of_any_speed_always_have_work_and_little_of_it_lapses(speed):
+    workers = run(speed, 5000, 90)
+    assert workers.claimed >= speed * 29
+    assert workers.lapsed <= workers.claimed * 0.01
+    assert workers.worst <= speed * 5
+
+
+def test_where_nobody_claims_little_is_marked():
+    assert run(0, 5000, 60).worst <= 32
+
+
+def test_workers_that_became_faster_are_given_more():
+    workers, window = Workers(20), Window(0.0)
+    for tick in range(1, 600):
+        workers.tick(window, tick * 0.05, 5000)
+    assert window.size <= 100
+    workers.speed = 2000
+    for tick in range(600, 900):
+        workers.tick(window, tick * 0.05, 5000)
+    assert window.size > 1000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,228 @@
+"""The line of a worker process: what all its tasks are to send, taken by one set of threads without a pause.
+
+A task of many ids that had threads of its own would wait for the slowest of them before the next task begins, and each
+of its mails would be three commits. Here one thread sees to the database for all: it reads and begins for as many as
+there is room for, and writes down what was accepted, in as few transactions as they fit in. The others only call SES.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from gateway.logs import get_logger
+from gateway.store.group_sending import Acceptance
+from tasks.sending import Attempt, Sender
+
+log = get_logger(__name__)
+
+# About what it takes to begin a group. So many attempts are begun ahead as threads come free in that time.
+_CYCLE = 0.02  # seconds
+_USUAL_CALL = 0.1  # seconds; until calls were made
+_NEWEST = 0.05  # how much of the mean the last call is
+_GATHER = 0.01  # seconds that an acceptance waits for others while calls are being made
+_GROUP = 64
+_LARGEST_ID = 2**63 - 1
+
+
+class _Task:
+    """Ids that came together, until the last of them is done with."""
+
+    def __init__(self, ids: int) -> None:
+        self._left = ids
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    def settle(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._done.set()
+
+    def wait(self) -> None:
+        self._done.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    recipient_id: int
+    task: _Task | None
+
+    def settle(self) -> None:
+        if self.task is not None:
+            self.task.settle()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a thread does next; without an attempt it takes the mail the whole way by itself."""
+
+    item: _Item
+    attempt: Attempt | None = None
+
+
+class Line:
+    """Takes ids from any thread. Its own threads start with the first of them, so it may be made before a fork."""
+
+    def __init__(self, sender: Sender, threads: int) -> None:
+        self._sender = sender
+        self._threads = threads
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._changed = threading.Condition()
+        self._waiting: deque[_Item] = deque()
+        self._accepted: list[tuple[_Item, Acceptance]] = []
+        self._accepted_since = 0.0
+        self._under_way = 0  # handed to the threads and not done
+        self._mean = _USUAL_CALL
+        self._draining = False
+        self._closing = False
+        self._started: list[threading.Thread] = []
+
+    def send(self, recipient_ids: Sequence[int]) -> None:
+        """Send to these as far as they are due and ours; returns when what became of each is written down."""
+        ids = [id_ for id_ in recipient_ids if _is_id(id_)]
+        if ids:
+            task = _Task(len(ids))
+            self._put([_Item(id_, task) for id_ in ids])
+            task.wait()
+
+    def offer(self, recipient_ids: Sequence[int], room: int) -> list[int]:
+        """Send to these later, as far as less than `room` wait already; those that found none. Never waits."""
+        with self._changed:
+            free = max(0, room - len(self._waiting))
+        self._put([_Item(id_, None) for id_ in recipient_ids[:free]])
+        return list(recipient_ids[free:])
+
+    def drain(self) -> None:
+        """Begin nothing more: what waits is left to others. Safe in a signal handler, for it takes no lock."""
+        self._draining = True
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for the calls that are being made and for their outcomes to be written down."""
+        with self._changed:
+            self._draining = self._closing = True
+            self._changed.notify()
+        for thread in self._started:
+            thread.join()
+
+    def _put(self, items: list[_Item]) -> None:
+        with self._changed:
+            if not self._draining and items:
+                self._start()
+                self._waiting.extend(items)
+                self._changed.notify()
+                return
+        for item in items:
+            item.settle()
+
+    def _start(self) -> None:
+        if not self._started:
+            targets = [("send-line", self._keep), *((f"send-{number}", self._call) for number in range(self._threads))]
+            self._started = [threading.Thread(target=run, name=name, daemon=True) for name, run in targets]
+            for thread in self._started:
+                thread.start()
+
+    # The thread that sees to the database
+
+    def _keep(self) -> None:
+        while self._wait():
+            items, accepted = self._take()
+            try:
+                self._turn(items, accepted)
+            except Exception:
+                # The thread must live on. What it had in hand lapses, and is found again.
+                log.exception("send.line_failed", recipients=len(items) + len(accepted))
+                for item in [*items, *(item for item, _ in accepted)]:
+                    item.settle()
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _wait(self) -> bool:
+        """Until there is something worth a transaction; False when everything has ended."""
+        with self._changed:
+            while not self._is_due():
+                if self._closing and not self._under_way and not self._accepted:
+                    return False
+                self._changed.wait(_GATHER if self._accepted else None)
+            return True
+
+    def _is_due(self) -> bool:
+        if self._accepted and (
+            not self._under_way or len(self._accepted) >= _GROUP or time.monotonic() - self._accepted_since >= _GATHER
+        ):
+            return True
+        return bool(self._waiting) and (self._draining or self._free() >= min(len(self._waiting), self._worthwhile()))
+
+    def _free(self) -> int:
+        return self._threads + self._ahead() - self._under_way
+
+    def _ahead(self) -> int:
+        """How many attempts are begun that no thread calls for yet: a killed process leaves them in doubt."""
+        return min(self._threads, int(self._threads * _CYCLE / self._mean))
+
+    def _worthwhile(self) -> int:
+        return max(1, self._ahead() // 2)
+
+    def _take(self) -> tuple[list[_Item], list[tuple[_Item, Acceptance]]]:
+        with self._changed:
+            number = len(self._waiting) if self._draining else min(len(self._waiting), max(0, self._free()), _GROUP)
+            items = [self._waiting.popleft() for _ in range(number)]
+            accepted, self._accepted = self._accepted, []
+        return items, accepted
+
+    def _turn(self, items: list[_Item], accepted: list[tuple[_Item, Acceptance]]) -> None:
+        """Begin for some and record of others, and let both be one commit."""
+        by_id: dict[int, list[_Item]] = {}
+        for item in items:
+            by_id.setdefault(item.recipient_id, []).append(item)
+        prepared = self._sender.prepare([] if self._draining else list(by_id))
+        recorded = self._sender.recording([acceptance for _, acceptance in accepted])
+        begun = self._sender.begin(prepared)
+        jobs = [_Job(by_id[attempt.claim.recipient_id].pop(), attempt) for attempt in begun.attempts]
+        jobs += [_Job(by_id[recipient_id].pop()) for recipient_id in begun.alone]
+        with self._changed:
+            self._under_way += len(jobs)
+        for job in jobs:
+            self._jobs.put(job)
+        for item in [item for left in by_id.values() for item in left]:
+            item.settle()
+        recorded()
+        for item, _ in accepted:
+            item.settle()
+
+    # The threads that call
+
+    def _call(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            began, acceptance = time.monotonic(), None
+            try:
+                if job.attempt is None:
+                    self._sender.send(job.item.recipient_id)
+                else:
+                    acceptance = self._sender.call(job.attempt)
+            except Exception:
+                # Nobody asks this thread: the row's claim lapses, and the log must have the reason.
+                log.exception("send.failed_unforeseen", recipient_id=job.item.recipient_id)
+            self._done(job.item, acceptance, time.monotonic() - began)
+
+    def _done(self, item: _Item, acceptance: Acceptance | None, seconds: float) -> None:
+        with self._changed:
+            self._under_way -= 1
+            self._mean += _NEWEST * (seconds - self._mean)
+            if acceptance is not None:
+                if not self._accepted:
+                    self._accepted_since = time.monotonic()
+                self._accepted.append((item, acceptance))
+            if self._is_due() or self._closing or len(self._accepted) == 1:
+                self._changed.notify()
+        if acceptance is None:
+            item.settle()
+
+
+def _is_id(value: object) -> bool:
+    """Whether a hint, which may be anybody's, can name a row at all."""
+    return type(value) is int and 0 < value <= _LARGEST_ID

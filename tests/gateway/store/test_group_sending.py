@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from gateway.addresses import parse_mailbox
+from gateway.store.control import CIRCUIT, PAUSE
+from gateway.store.group_sending import SMALL, Acceptance, padded
+from gateway.subjects import parse_subject
+from gateway.suppression_policy import Reason
+from tests.support.mail import CONTENT, accept, begun, change, claimed, column, lease_of, mark, rows, status
+
+NAMES = [f"{letter}@example.com" for letter in "abcdefg"]
+
+
+def look(stores, *ids):
+    return stores.group_sending.look(ids)
+
+
+def seen(stores, *ids):
+    """Marked, and the claims that they will have."""
+    mark(stores, *ids)
+    return [candidate.claim for candidate in look(stores, *ids).candidates]
+
+
+def begin(stores, claims):
+    return stores.group_sending.begin(claims).result(timeout=30)
+
+
+def started(stores, *ids):
+    claims = seen(stores, *ids)
+    assert begin(stores, claims).attempt_ids == {claim.attempt_id for claim in claims}
+    return claims
+
+
+def accepted(stores, *claims):
+    found = [Acceptance(claim, f"ses-{claim.recipient_id}") for claim in claims]
+    return stores.group_sending.accepted(found).result(timeout=30)
+
+
+def everything(stores):
+    return rows(
+        stores,
+        "SELECT id, status, reason, attempts, attempt_id IS NULL, dispatched_until IS NULL, claimed_until IS NULL,"
+        " ended_at IS NULL, counted_at IS NULL FROM recipients ORDER BY id",
+    )
+
+
+# Looking
+
+
+def test_a_look_gives_what_it_takes_to_send_and_claims_nothing(stores):
+    stores.credentials.add("shop", actor="ann", tags=(("team", "shop"),), configuration_set="shop-set")
+    first, second = *accept(stores, "a@example.com"), *accept(stores, "b@example.com", credential="shop")
+    mark(stores, first, second)
+    found = look(stores, first, second)
+    assert [(one.claim.recipient_id, one.claim.address, one.content) for one in found.candidates] == [
+        (first, "a@example.com", CONTENT),
+        (second, "b@example.com", CONTENT),
+    ]
+    assert found.alone == []
+    assert (found.candidates[1].claim.configuration_set, found.candidates[1].claim.tags) == (
+        "shop-set",
+        (("team", "shop"),),
+    )
+    assert len({one.claim.attempt_id for one in found.candidates}) == 2
+    assert {status(stores, id_) for id_ in (first, second)} == {"QUEUED"}
+
+
+def test_what_is_not_marked_any_more_or_not_there_is_left_out(stores):
+    ids = accept(stores, *NAMES)
+    mark(stores, *ids)
+    change(stores, "UPDATE recipients SET dispatched_until = 1 WHERE id = ?", ids[0])
+    change(stores, "UPDATE recipients SET dispatched_until = NULL WHERE id = ?", ids[1])
+    change(stores, "UPDATE recipients SET status = 'HELD' WHERE id = ?", ids[2])
+    found = look(stores, *ids, 0, -1, 999, 2**62, ids[3])
+    assert [one.claim.recipient_id for one in found.candidates] == ids[3:]
+
+
+def test_large_mail_and_mail_without_content_are_named_and_not_read(stores):
+    plain, large, gone = (accept(stores)[0] for _ in range(3))
+    mark(stores, plain, large, gone)
+    change(
+        stores,
+        "UPDATE messages SET size = ? WHERE id = (SELECT message_id FROM recipients WHERE id = ?)",
+        SMALL + 1,
+        large,
+    )
+    change(stores, "DELETE FROM contents WHERE message_id = (SELECT message_id FROM recipients WHERE id = ?)", gone)
+    found = look(stores, plain, large, gone)
+    assert [one.claim.recipient_id for one in found.candidates] == [plain]
+    assert found.alone == [large, gone]
+
+
+@pytest.mark.parametrize(("count", "length"), [(0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (64, 64), (65, 128)])
+def test_lists_are_padded_to_few_lengths(count, length):
+    values = list(range(count))
+    assert len(padded(values)) == length
+    assert set(padded(values)) == set(values)
+
+
+# Beginning
+
+
+def test_a_group_is_claimed_and_its_attempts_are_written_down(stores):
+    ids = accept(stores, *NAMES)
+    claims = started(stores, *ids)
+    one_by_one = accept(stores, "one@example.com")
+    begun(stores, *one_by_one)
+    assert len({row[1:] for row in everything(stores)}) == 1, "a group leaves the states that one leaves"
+    assert rows(stores, "SELECT attempt_id, recipient_id, outcome, detail FROM attempts ORDER BY id LIMIT 7") == [
+        (claim.attempt_id, claim.recipient_id, None, "") for claim in claims
+    ]
+    spans = rows(
+        stores,
+        "SELECT r.claimed_until - a.started_at FROM recipients r JOIN attempts a ON a.attempt_id = r.attempt_id",
+    )
+    assert {row[0] for row in spans} == {120_000_000}
+
+
+def test_each_of_a_group_is_compared_and_set_for_itself(stores):
+    ids = accept(stores, *NAMES)
+    claims = seen(stores, *ids)
+    claimed(stores, ids[0])
+    change(stores, "UPDATE recipients SET dispatched_until = 1 WHERE id = ?", ids[1])
+    change(stores, "UPDATE recipients SET next_attempt_at = next_attempt_at + 60000000 WHERE id = ?", ids[2])
+    change(stores, "DELETE FROM recipients WHERE id = ?", ids[3])
+    change(stores, "UPDATE recipients SET status = 'CANCELLED' WHERE id = ?", ids[4])
+    found = begin(stores, claims)
+    assert found.attempt_ids == {claim.attempt_id for claim in claims[5:]}
+    assert found.alone == []
+    assert [status(stores, id_) for id_ in ids if id_ != ids[3]] == [
+        "SENDING",
+        "QUEUED",
+        "QUEUED",
+        "CANCELLED",
+        "SENDING",
+        "SENDING",
+    ]
+    assert rows(stores, "SELECT count(*) FROM attempts") == [(2,)]
+
+
+def test_a_group_that_is_begun_again_or_has_one_twice_begins_each_once(stores):
+    ids = accept(stores, *NAMES)
+    claims = seen(stores, *ids)
+    again = seen(stores, *ids)
+    assert len(begin(stores, [*claims, *again]).attempt_ids) == len(ids)
+    assert begin(stores, claims).attempt_ids == begin(stores, again).attempt_ids == frozenset()
+    assert rows(stores, "SELECT count(*) FROM attempts") == [(len(ids),)]
+
+
+def test_of_many_groups_at_once_each_recipient_is_in_one(stores):
+    ids = accept(stores, *(f"n{number}@example.com" for number in range(40)))
+    mark(stores, *ids)
+    groups = [[one.claim for one in look(stores, *order).candidates] for order in (ids, ids[::-1], ids[10:30], ids) * 3]
+    with ThreadPoolExecutor(len(groups)) as pool:
+        found = list(pool.map(lambda claims: begin(stores, claims), groups))
+    assert sum(len(one.attempt_ids) for one in found) == len(ids)
+    assert rows(stores, "SELECT count(*), count(DISTINCT recipient_id) FROM attempts") == [(40, 40)]
+
+
+@pytest.mark.parametrize("key", [PAUSE, CIRCUIT])
+@pytest.mark.parametrize("lasting", [None, timedelta(hours=1)])
+def test_a_group_is_left_alone_while_sending_is_stopped(stores, key, lasting):
+    claims = seen(stores, *accept(stores, *NAMES))
+    before = everything(stores)
+    stores.control.put(key, {}, lasting=lasting)
+    assert begin(stores, claims).attempt_ids == frozenset()
+    assert everything(stores) == before
+    stores.control.remove(key)
+    assert len(begin(stores, claims).attempt_ids) == len(claims)
+
+
+def test_of_a_group_what_belongs_to_a_credential_that_is_held_stays(stores):
+    stores.credentials.add("careless", actor="ann")
+    ids = [*accept(stores, "a@example.com"), *accept(stores, "b@example.com", credential="careless")]
+    claims = seen(stores, *ids)
+    change(stores, "UPDATE credentials SET held_at = 1 WHERE name = 'careless'")
+    assert begin(stores, claims).attempt_ids == {claims[0].attempt_id}
+    assert [status(stores, id_) for id_ in ids] == ["SENDING", "QUEUED"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "scope"),
+    [("B@Example.com", ""), ("B@example.com", "local"), ("@else.example", ""), ("@else.example", "local")],
+)
+def test_the_suppressions_are_asked_in_the_transaction_that_begins(stores, subject, scope):
+    address = "bob@Else.example" if subject.startswith("@") else "b@example.com"
+    ids = [*accept(stores, "a@example.com"), *accept(stores, address)]
+    claims = seen(stores, *ids)
+    stores.suppressions.add(parse_subject(subject), Reason.MANUAL, source="", detail="", actor="jane", scope=scope)
+    found = begin(stores, claims)
+    assert (found.attempt_ids, found.alone) == ({claims[0].attempt_id}, [ids[1]])
+    assert [status(stores, id_) for id_ in ids] == ["SENDING", "QUEUED"]
+
+
+def test_a_suppression_for_another_credential_is_none_of_the_groups_business(stores):
+    stores.credentials.add("shop", actor="ann")
+    claims = seen(stores, *accept(stores, "a@example.com"))
+    stores.suppressions.add(parse_mailbox("a@example.com"), Reason.MANUAL, source="", detail="", actor="", scope="shop")
+    assert begin(stores, claims).alone == []
+
+
+def test_what_a_killed_worker_had_begun_together_becomes_ambiguous(stores):
+    ids = accept(stores, *NAMES)
+    started(stores, *ids[:4])
+    seen(stores, *ids[4:])
+    change(stores, "UPDATE recipients SET claimed_until = 1 WHERE status = 'SENDING'")
+    assert stores.sweeping.sweep_lapsed(lease_of(stores)) == (0, 4)
+    assert [status(stores, id_) for id_ in ids] == ["AMBIGUOUS"] * 4 + ["QUEUED"] * 3
+
+
+# Recording
+
+
+def test_a_group_of_acceptances_leaves_what_single_ones_leave(stores):
+    *ids, single = accept(stores, *NAMES)
+    accepted(stores, *started(stores, *ids))
+    stores.sending.accepted(begun(stores, single), f"ses-{single}")
+    assert len({row[1:] for row in everything(stores)}) == 1
+    assert status(stores, ids[0]) == "SENT"
+    assert rows(
+        stores,
+        "SELECT recipient_id, outcome, detail, ses_message_id FROM attempts WHERE finished_at IS NOT NULL ORDER BY id",
+    ) == [(id_, "accepted", f"ses-{id_}", f"ses-{id_}") for id_ in (*ids, single)]
+    tallies = rows(
+        stores, "SELECT name, label, count FROM tallies WHERE name IN ('attempts', 'outcomes') ORDER BY name"
+    )
+    assert tallies == [("attempts", "accepted", 7), ("outcomes", "SENT", 7)]
+
+
+def test_acceptances_that_are_recorded_again_change_nothing(stores):
+    claims = started(stores, *accept(stores, *NAMES))
+    accepted(stores, *claims)
+    before = everything(stores)
+    accepted(stores, *claims, *claims)
+    assert everything(stores) == before
+    assert rows(stores, "SELECT count FROM tallies WHERE name = 'attempts'") == [(len(claims),)]
+
+
+def test_each_acceptance_of_a_group_meets_what_has_become_of_its_recipient(stores):
+    ids = accept(stores, *NAMES)
+    claims = started(stores, *ids)
+    change(stores, "UPDATE recipients SET status = 'AMBIGUOUS' WHERE id = ?", ids[0])
+    change(stores, "UPDATE recipients SET status = 'BOUNCED' WHERE id = ?", ids[1])
+    change(stores, "DELETE FROM recipients WHERE id = ?", ids[2])
+    change(stores, "UPDATE recipients SET status = 'QUEUED', claimed_until = NULL WHERE id = ?", ids[3])
+    begun(stores, ids[3])
+    accepted(stores, *claims)
+    assert [status(stores, id_) for id_ in ids if id_ != ids[2]] == ["SENT", "BOUNCED", "SENT", "SENT", "SENT", "SENT"]
+    assert rows(stores, "SELECT count(*) FROM attempts WHERE outcome = 'accepted'") == [(6,)]
+
+
+def test_mail_to_the_simulator_is_not_counted_in_a_group_either(stores):
+    ids = accept(stores, "a@example.com", "bounce@simulator.amazonses.com")
+    accepted(stores, *started(stores, *ids))
+    assert [column(stores, id_, "counted_at") is None for id_ in ids] == [False, True]
+
+
+def test_the_probe_of_a_circuit_closes_it_in_a_group_too(stores):
+    claims = started(stores, *accept(stores, "a@example.com", "b@example.com"))
+    stores.control.put(CIRCUIT, {"reason": "x"}, lasting=timedelta(hours=1))
+    assert accepted(stores, claims[0]) is False
+    assert stores.control.get(CIRCUIT) is not None
+    stores.control.put(CIRCUIT, {"reason": "x"}, lasting=timedelta(seconds=-1))
+    assert accepted(stores, claims[1]) is True
+    assert stores.control.get(CIRCUIT) is None
+
+
+def test_nothing_that_was_recorded_closes_no_circuit(stores):
+    (claim,) = started(stores, *accept(stores))
+    stores.control.put(CIRCUIT, {"reason": "x"}, lasting=timedelta(seconds=-1))
+    change(stores, "DELETE FROM recipients")
+    assert accepted(stores, claim) is False
+    assert stores.control.get(CIRCUIT) is not None
