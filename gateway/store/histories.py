@@ -12,6 +12,7 @@ from datetime import datetime
 
 from gateway.feedback import BounceType, EventKind
 from gateway.lifecycle import BEFORE_SES, Status
+from gateway.store.by_address import to_address
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.mentions import Mentions
@@ -116,19 +117,21 @@ def _credential_id(sql: Sql, name: str) -> int:
 
 # Mails
 
+_OF_ADDRESS = to_address("recipients")
+
 
 def _choose(sql: Sql, key: str, limit: int, credential_id: int | None) -> tuple[list[int], int]:
     """The recipients to be shown, and how many others there are: the newest, and of those that wait the first."""
     condition, values = ("", ()) if credential_id is None else (" AND credential_id = ?", (credential_id,))
     rows = sql.all(
-        f"SELECT id, status FROM recipients WHERE address_key = ?{condition} ORDER BY id DESC LIMIT ?",
+        f"SELECT id, status FROM recipients WHERE {_OF_ADDRESS}{condition} ORDER BY id DESC LIMIT ?",
         (key, *values, _LOOKED_AT),
     )
     waiting = [row[0] for row in reversed(rows) if row[1] in BEFORE_SES]
     chosen = sorted({row[0] for row in rows[:limit]} | set(waiting[:limit]))
     total = len(rows)
     if total == _LOOKED_AT:
-        total = int(sql.value(f"SELECT count(*) FROM recipients WHERE address_key = ?{condition}", (key, *values)))
+        total = int(sql.value(f"SELECT count(*) FROM recipients WHERE {_OF_ADDRESS}{condition}", (key, *values)))
     return chosen, total - len(chosen)
 
 
@@ -216,7 +219,8 @@ def _events_elsewhere(sql: Sql, key: str, limit: int) -> tuple[EventSeen, ...]:
     """Oldest first: on mail that others sent, and on mail to somebody else that was forwarded to this address."""
     rows = sql.all(
         "SELECT later.*, r.address, m.ulid FROM ("
-        f"SELECT {_OF_EVENT}, e.recipient_id, e.id FROM events e WHERE e.address_key = ? ORDER BY e.id DESC LIMIT ?"
+        f"SELECT {_OF_EVENT}, e.recipient_id, e.id FROM events e WHERE {to_address('events', 'e.')}"
+        " ORDER BY e.id DESC LIMIT ?"
         ") later LEFT JOIN recipients r ON r.id = later.recipient_id LEFT JOIN messages m ON m.id = r.message_id"
         " WHERE r.id IS NULL OR r.address_key <> ? ORDER BY later.id DESC LIMIT ?",
         (key, _LOOKED_AT, key, limit),

@@ -15,6 +15,7 @@ from gateway.credentials import Caps
 from gateway.envelope import Envelope, Origin
 from gateway.lifecycle import Status
 from gateway.store.accepting import Acceptance, Accepting
+from gateway.store.by_address import to_address
 from gateway.store.db import Database
 from gateway.store.sql import Row, Sql, marks
 from gateway.store.times import from_micros, now_micros, span
@@ -139,7 +140,7 @@ def _conditions(status: Status | None, address: str | None, before: str | None) 
         conditions.append("EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = m.id AND r.status = ?)")
         values.append(status.value)
     if address is not None:
-        conditions.append("m.id IN (SELECT r.message_id FROM recipients r WHERE r.address_key = ?)")
+        conditions.append(f"m.id IN (SELECT r.message_id FROM recipients r WHERE {to_address('recipients', 'r.')})")
         values.append(address_key(address))
     if before is not None:
         conditions.append("m.ulid < ?")

@@ -115,7 +115,7 @@ class Recipient(Table):
     message = peewee.ForeignKeyField(Message, on_delete="CASCADE")
     credential = peewee.ForeignKeyField(Credential, on_delete="RESTRICT", index=False)
     address = peewee.TextField()
-    address_key = peewee.TextField(index=True)
+    address_key = peewee.TextField()
     status = peewee.TextField()
     reason = peewee.TextField(default="")
     attempts = peewee.IntegerField(default=0)
@@ -132,6 +132,9 @@ class Recipient(Table):
         table_name = "recipients"
 
 
+Recipient.add_index(
+    peewee.SQL("CREATE INDEX recipients_by_address ON recipients ((id / 65536), address_key)"),
+)
 Recipient.add_index(
     peewee.SQL(
         "CREATE INDEX recipients_due ON recipients (credential_id, next_attempt_at, id) WHERE status = 'QUEUED'",
@@ -264,7 +267,7 @@ class Event(Table):
     sub_type = peewee.TextField(null=True)
     complaint_type = peewee.TextField(null=True)
     address = peewee.TextField(null=True)
-    address_key = peewee.TextField(null=True, index=True)
+    address_key = peewee.TextField(null=True)
     diagnostic = peewee.TextField(null=True)
     status_code = peewee.TextField(null=True)
     occurred_at = UtcMicrosField()
@@ -275,6 +278,9 @@ class Event(Table):
         table_name = "events"
 
 
+Event.add_index(
+    peewee.SQL("CREATE INDEX events_by_address ON events ((id / 65536), address_key)"),
+)
 Event.add_index(
     peewee.SQL(
         "CREATE INDEX events_blaming ON events (blamed_key, kind, occurred_at) WHERE blamed_key IS NOT NULL",

@@ -16,6 +16,7 @@ from enum import StrEnum
 from gateway.addresses import address_key
 from gateway.lifecycle import AFTER_SES, ENDED_BEFORE_SES, Happening, Status
 from gateway.store.audit import amend, begin
+from gateway.store.by_address import to_address
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sending import AMBIGUOUS, happen
@@ -340,7 +341,7 @@ def _conditions(order: Order) -> tuple[list[str], list[object]]:
             *selection.messages,
         )
     if selection.address is not None:
-        must("r.address_key = ?", address_key(selection.address))
+        must(to_address("recipients", "r."), address_key(selection.address))
     if selection.credential is not None:
         must("r.credential_id = (SELECT id FROM credentials WHERE name = ?)", selection.credential)
     for moment, comparison in ((selection.since, ">="), (selection.before, "<")):

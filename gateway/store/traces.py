@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from gateway.addresses import Mailbox
 from gateway.lifecycle import BEFORE_SES, Status
+from gateway.store.by_address import to_address
 from gateway.store.db import Database
 from gateway.store.mentions import LIKE, Mentions
 from gateway.store.sql import Sql, marks
@@ -96,7 +97,7 @@ def find_traces(db: Database, mailbox: Mailbox, progress: Progress) -> Traces:
     key = mailbox.key
     texts, notified = _search(db, Mentions(key), progress)
     with db.read() as sql:
-        recipients = sql.all("SELECT id, status, message_id FROM recipients WHERE address_key = ?", (key,))
+        recipients = sql.all(f"SELECT id, status, message_id FROM recipients WHERE {to_address('recipients')}", (key,))
         whole, shared = _by_sharing(sql, key, sorted({row[2] for row in recipients}))
         other = (shared | {int(text.id) for text in texts if text.whole}) - whole
         notifications = sorted(notified | linked_notifications(sql, [row[0] for row in recipients]))
@@ -107,7 +108,7 @@ def find_traces(db: Database, mailbox: Mailbox, progress: Progress) -> Traces:
             whole_messages=tuple(sorted(whole)),
             other_messages=tuple(sorted(other)),
             contents_needed=len(needed_contents(sql, key, sorted(other))),
-            events=tuple(row[0] for row in sql.all("SELECT id FROM events WHERE address_key = ?", (key,))),
+            events=tuple(row[0] for row in sql.all(f"SELECT id FROM events WHERE {to_address('events')}", (key,))),
             notifications=tuple(notifications),
             reports_to_process=_to_process(sql, notifications),
             texts=tuple(text for text in texts if text.table != "messages" or text.id not in whole),
