@@ -8,33 +8,33 @@ while another thread reads finds a mutex locked for ever, or believes to hold lo
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _PATIENCE = 5.0  # seconds
 
 
 class ForkGuard:
-    """Who is inside SQLite. A fork waits for them to leave, and nobody enters until it is over."""
+    """Who is inside SQLite: for the length of a `with` block. A fork waits for them to leave, and nobody enters then.
+
+    A class and not a generator, since every read passes here.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._forking = False
 
-    @contextmanager
-    def using(self) -> Iterator[None]:
-        with self._changed:
+    def __enter__(self) -> None:
+        with self._lock:
             while self._forking:
                 self._changed.wait()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                if not self._inside:
-                    self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._forking and not self._inside:
+                self._changed.notify_all()
 
     def before_fork(self) -> bool:
         """Whether everybody has left. A fork is delayed, never refused: somebody may not leave for long."""

@@ -72,7 +72,7 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def exclusive(self) -> Iterator[peewee.Database]:
-        with self._reachable(), self._guard.using():
+        with self._reachable(), self._guard:
             self.peewee.connect()
             try:
                 # Waits for another `migrate`, however long that takes.
@@ -114,13 +114,13 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def _connection(self) -> Iterator[None]:
-        with self._guard.using(), self.peewee.connection_context():
+        with self._guard, self.peewee.connection_context():
             yield
 
     @contextmanager
     def _write_transaction(self) -> Iterator[Callable[[], None]]:
         """A commit whose answer is lost is looked up, so that `nothing was kept` is never said of what was."""
-        with self._guard.using():
+        with self._guard:
             self.peewee.connect()
             committing = False
             try:

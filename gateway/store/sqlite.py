@@ -106,7 +106,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def _connection(self) -> Iterator[None]:
         """A pooled connection for the calling thread, which no fork may inherit. One that failed is not used again."""
-        with self._guard.using():
+        with self._guard:
             self.peewee.connect()
             try:
                 yield
@@ -121,7 +121,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def _write_transaction(self) -> Iterator[Callable[[], None]]:
         committing = False
-        with self._gate.held(), self._guard.using():
+        with self._gate.held(), self._guard:
             self.peewee.connect()
             try:
                 with self.peewee.atomic("IMMEDIATE") as transaction:

@@ -124,14 +124,14 @@ def test_a_fork_waits_for_who_is_inside_and_lets_nobody_in():
     leave, forked, entered = threading.Event(), [], []
 
     def inside():
-        with guard.using():
+        with guard:
             assert leave.wait(30)
 
     def fork():
         forked.append(guard.before_fork())
 
     def enter():
-        with guard.using():
+        with guard:
             entered.append(list(forked))
 
     first = threading.Thread(target=inside)
@@ -155,7 +155,7 @@ def test_a_fork_waits_for_who_is_inside_and_lets_nobody_in():
 def test_a_fork_goes_on_without_those_who_do_not_leave(monkeypatch):
     monkeypatch.setattr("gateway.store.fork._PATIENCE", 0.01)
     guard = ForkGuard()
-    with guard.using():
+    with guard:
         assert guard.before_fork() is False
         guard.after_fork_in_parent()
     assert guard.before_fork() is True
