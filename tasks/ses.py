@@ -13,7 +13,6 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 import boto3
-import botocore
 import botocore.exceptions as boto
 from botocore.config import Config
 
@@ -25,9 +24,9 @@ log = get_logger(__name__)
 
 _CONNECT_TIMEOUT = 5
 
-# Who calls, for the account's CloudTrail (RFC 9110 section 10.1.5). botocore would put a longer one together for each
-# call, from facts that do not change: a seventh of the time that a call takes here.
-USER_AGENT = f"sesgate/{version('sesgate')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+# Who calls, as the account's CloudTrail shows it (RFC 9110 section 10.1.5); boto3 adds botocore. A longer one would be
+# put together for each call, from facts that do not change: a seventh of the time that a call takes here.
+USER_AGENT = f"sesgate/{version('sesgate')} Boto3/{boto3.__version__}"
 
 
 class SesError(Exception):

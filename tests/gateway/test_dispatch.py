@@ -60,6 +60,22 @@ def test_every_key_in_the_broker_has_our_prefix(app, redis):
         assert not [key for key in client.scan_iter() if not key.startswith(KEY_PREFIX.encode())]
 
 
+def test_a_queue_that_nobody_consumes_is_not_filled_without_end(app, redis, monkeypatch):
+    monkeypatch.setattr("gateway.dispatch._MOST_TASKS", 3)
+    monkeypatch.setattr("gateway.dispatch._LOOK_EVERY", -1.0)
+    dispatch = Dispatch(app)
+    for id_ in range(4):
+        dispatch.send([id_])
+    with pytest.raises(BrokerError, match=r"4 tasks wait in sesgate\.send, and nobody takes them"):
+        dispatch.send([4])
+    assert len(waiting(redis)[SEND_QUEUE]) == 4
+    dispatch.feedback([1])
+    with redis.client() as client:
+        client.lpop(KEY_PREFIX + SEND_QUEUE)
+    dispatch.send([5])
+    assert len(waiting(redis)[SEND_QUEUE]) == 4
+
+
 def test_a_broker_that_is_not_there_is_told_and_not_waited_for():
     app = make_app("redis+socket:///nowhere/redis.sock")
     for publish in (Dispatch(app).send, Dispatch(app).feedback):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import socket
 import ssl
 import threading
@@ -141,6 +142,21 @@ def test_the_configuration_set_and_the_tags_of_a_credential_go_along(ses):
         {"Name": "team", "Value": "shop"},
         {"Name": "a", "Value": "b"},
     ]
+
+
+def test_the_caller_says_who_it_is(ses):
+    said = []
+
+    def respond(request):
+        said.append(request.headers["User-Agent"])
+        ACCEPTED(request)
+
+    ses.answer = respond
+    send()
+    (agent,) = said
+    products = [product.partition("/") for product in agent.split(" ")]
+    assert [name for name, _, _ in products] == ["sesgate", "Boto3", "Botocore"]
+    assert all(re.fullmatch(r"[\w.+!-]+", version) for _, _, version in products)
 
 
 NO_SUCH_SET = answer(404, {"__type": "NotFoundException", "message": "Configuration set <shop-set> does not exist."})

@@ -114,6 +114,19 @@ def test_a_child_that_is_killed_again_and_again_stalls_nothing_and_doubles_nothi
     accepted.control.put("after", {})
 
 
+def test_an_account_that_allows_far_more_than_the_workers_send_does_not_make_them_wait(
+    tmp_path, accepted, fresh, redis
+):
+    """What is marked in vain lapses, again and again, and next to nothing goes out: here that would take minutes."""
+    fresh.set_account(max_send_rate=5000)
+    fresh.set_faults(latency_ms=50)
+    addresses = flood(accepted, 500)
+    settings = {"SESGATE_WORKER_THREADS": "2", "SESGATE_DISPATCH_TIMEOUT": "5s", "SESGATE_BROKER_URL": redis.url}
+    with Worker(tmp_path, fresh, "-P", "threads", "-c", "2", **settings) as worker:
+        all_sent(accepted, 500, worker)
+    assert copies(fresh) == Counter(addresses)
+
+
 @pytest.mark.parametrize("outage", ["hang", "kill"])
 def test_without_redis_sending_goes_on(tmp_path, accepted, fresh, redis, outage):
     flood(accepted, 20, "before")
