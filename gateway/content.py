@@ -124,17 +124,17 @@ def _with_crlf_only(content: bytes, *, refuse_bare_lf: bool) -> bytes:
     nul = content.find(b"\0")
     if nul >= 0:
         raise ContentError(ContentFault.NUL, _line_of(content, nul))
-    line_ends = content.count(b"\r\n")
-    if content.count(b"\r") != line_ends:
-        raise ContentError(ContentFault.BARE_CR, _line_of(content, _first(content, _BARE_CR)))
-    if content.count(b"\n") != line_ends:
+    bare_cr = _first(content, _BARE_CR)
+    if bare_cr is not None:
+        raise ContentError(ContentFault.BARE_CR, _line_of(content, bare_cr))
+    if content.count(b"\r") != content.count(b"\n"):  # an LF stands behind each CR, and so some behind none
         if refuse_bare_lf:
-            raise ContentError(ContentFault.BARE_LF, _line_of(content, _first(content, _BARE_LF)))
+            raise ContentError(ContentFault.BARE_LF, _line_of(content, _first(content, _BARE_LF) or 0))
         content = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
 
 
-def _first(content: bytes, pattern: re.Pattern[bytes]) -> int:
+def _first(content: bytes, pattern: re.Pattern[bytes]) -> int | None:
     """Where the pattern, of one octet and what stands beside it, is found first.
 
     By and by: a search does not let go of the interpreter, and the event loop waits for it.
@@ -144,7 +144,7 @@ def _first(content: bytes, pattern: re.Pattern[bytes]) -> int:
         match = pattern.search(content, start, end + 1)
         if match is not None and match.start() < end:
             return match.start()
-    return 0
+    return None
 
 
 def _line_of(content: bytes, position: int) -> int:

@@ -34,8 +34,10 @@ class Identities:
         if not at or not local_part or len(address) > MAX_PATH:
             return False
         domain = domain.lower()
+        if domain in self.verified:
+            return True
         labels = domain.split(".")
-        parents = (".".join(labels[start:]) for start in range(len(labels)))
+        parents = (".".join(labels[start:]) for start in range(1, len(labels)))
         addresses = (f"{local_part}@{domain}", f"{local_part.partition('+')[0]}@{domain}")
         return any(name in self.verified for name in (*addresses, *parents))
 

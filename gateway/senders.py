@@ -25,6 +25,12 @@ _NO_BLANKS = str.maketrans("", "", _BLANKS)
 _ROUTE = re.compile(r"\A@[A-Za-z0-9.-]+(?:,@[A-Za-z0-9.-]+)*:")  # RFC 5322 section 4.4, without blanks
 _ONE_ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^\s"@]*+)@[^\s"@]*+')  # whether it is a valid one is not asked
 
+# What nearly every mail has: one address, bare or in angle brackets behind a name without quotes and comments.
+_PLAIN_ADDRESS = r"([\w!#$%&'*+/=?^`{|}~.-]++@[A-Za-z0-9.-]++)"
+_PLAIN = re.compile(
+    rf"[\w!#$%&'*+/=?^`{{|}}~. \t-]*+<{_PLAIN_ADDRESS}>[ \t]*+|[ \t]*+{_PLAIN_ADDRESS}[ \t]*+", re.ASCII
+)
+
 Field = tuple[bytes, bytes]
 """A header field: its name in small letters, and all its lines with their line ends, in ASCII."""
 
@@ -116,7 +122,14 @@ def sender_addresses(fields: Iterable[Field]) -> tuple[SenderAddress, ...]:
     return tuple(one for name, field in fields if name in SENDER_FIELDS for one in _of_field(name, _value(field)))
 
 
-def _of_field(name: bytes, value: str) -> Iterator[SenderAddress]:
+def _of_field(name: bytes, value: str) -> Iterable[SenderAddress]:
+    plain = _PLAIN.fullmatch(value) if len(value) <= LONGEST_FIELD else None
+    if plain is None:
+        return _of_any_field(name, value)
+    return (SenderAddress(SENDER_FIELDS[name], plain[1] or plain[2], written=value),)
+
+
+def _of_any_field(name: bytes, value: str) -> Iterator[SenderAddress]:
     boxes, is_readable = _mailboxes(value)
     for box in boxes:
         if box.address or name == b"from":

@@ -179,6 +179,50 @@ def test_what_other_readers_see(value, expected):
     assert other_readings(value) == expected
 
 
+_NEARLY_PLAIN = st.lists(
+    st.sampled_from(
+        [
+            "a@b.test",
+            "Bob",
+            "<",
+            ">",
+            " ",
+            "\t",
+            "@",
+            ".",
+            '"',
+            "(",
+            ")",
+            ",",
+            ";",
+            ":",
+            "\\",
+            "=?utf-8?q?x?=",
+            "\r\n ",
+            "+",
+            "-",
+        ]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@given(st.one_of(_NEARLY_PLAIN, st.text(st.characters(max_codepoint=126), max_size=30)))
+def test_a_plain_field_reads_as_any_other_way_to_read_it(value):
+    shortly, thoroughly = list(senders._of_field(b"from", value)), list(senders._of_any_field(b"from", value))
+    assert shortly == thoroughly
+    assert [one.written for one in shortly] == [one.written for one in thoroughly]
+
+
+@pytest.mark.parametrize("value", [" <a@b.test>", " Bob B. <a+x@b-c.test> ", " a@b.test", " root", ' "B" <a@b.test>'])
+def test_which_fields_are_plain(value):
+    assert (senders._PLAIN.fullmatch(value) is not None) == (value[1] in "<Ba")
+
+
+def test_a_field_that_is_too_long_is_not_read_even_if_it_is_plain():
+    assert list(senders._of_field(b"from", "x" * senders.LONGEST_FIELD + "@b.test")) == []
+
+
 def test_lines_stay_within_their_limit():
     fields = rewritten(b"From:" + b"x " * 490 + b"<b@x.test>\r\n", "b@x.test")
     assert max(len(line) for field in fields for line in field.split(b"\r\n")) <= 998
