@@ -150,8 +150,10 @@ async def read_content(reader: BlockReader, limit: int, progress: Callable[[int]
         end = kept.find(_END, max(0, searched - len(_END) + 1))
         if end >= 0:
             reader.unread(bytes(memoryview(kept)[end + len(_END) :]))
-            content = None if oversize else _unstuffed(bytes(memoryview(kept)[2 : end + 2]))
-            return None if content is None or len(content) > limit else content
+            stuffed = b"" if oversize else bytes(memoryview(kept)[2 + kept.startswith(b"\r\n.") : end + 2])
+            del kept  # before there is a third copy
+            content = _unstuffed(stuffed)
+            return None if oversize or len(content) > limit else content
         if received > 2 * limit + BLOCK:
             raise OversizeError
         if not await progress(received) or oversize or len(kept) > most_kept:
@@ -161,4 +163,5 @@ async def read_content(reader: BlockReader, limit: int, progress: Callable[[int]
 
 
 def _unstuffed(content: bytes) -> bytes:
-    return content.removeprefix(b".").replace(b"\r\n.", b"\r\n")
+    """Without the dots that were put before those at the beginnings of lines; the first line begins without its own."""
+    return content.replace(b"\r\n.", b"\r\n")

@@ -46,7 +46,7 @@ class Accepting:
                 outcomes.append(one.ulid)
         if admitted:
             sql.many(_INSERT_MESSAGE, [_message(one, credential_id) for one, credential_id in admitted])
-            sql.many(_INSERT_CONTENT, [(one.ulid, one.envelope.content) for one, _ in admitted])
+            _insert_contents(sql, [(one.ulid, one.envelope.content) for one, _ in admitted])
             sql.many(_INSERT_RECIPIENT, [row for each in admitted for row in self._recipients(sql, *each)])
         return outcomes
 
@@ -78,6 +78,9 @@ _INSERT_MESSAGE = (
 # The message is found again by its ULID: to be told the ids of many rows, each would have to be asked for alone.
 _ID = "(SELECT id FROM messages WHERE ulid = ?)"
 _INSERT_CONTENT = f"INSERT INTO contents (message_id, data) VALUES ({_ID}, ?)"
+_MAKE_ROOM = f"INSERT INTO contents (message_id, data) VALUES ({_ID}, zeroblob(?)) RETURNING message_id"
+# Up to here the copies that a statement makes are cheaper than the calls that avoid them.
+_BOUND = 512 * 1024
 _INSERT_RECIPIENT = (
     "INSERT INTO recipients (message_id, credential_id, address, address_key, status, reason, attempts,"
     f" next_attempt_at, expires_at, changed_at, ended_at) VALUES ({_ID}, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
@@ -95,6 +98,16 @@ def _admit(sql: Sql, one: Acceptance, credentials: dict[str, Row | None]) -> int
     if one.caps is not None:
         count(sql, row[0], name, one.caps, len(one.envelope.forward_paths))
     return int(row[0])
+
+
+def _insert_contents(sql: Sql, contents: Sequence[tuple[str, bytes]]) -> None:
+    """Large ones piece by piece, so that no copy of them is made in memory."""
+    bound = [(ulid, content) for ulid, content in contents if not sql.fills or len(content) <= _BOUND]
+    if bound:
+        sql.many(_INSERT_CONTENT, bound)
+    for ulid, content in contents:
+        if sql.fills and len(content) > _BOUND:
+            sql.fill("contents", "data", sql.value(_MAKE_ROOM, (ulid, len(content))), content)
 
 
 def _message(one: Acceptance, credential_id: int) -> tuple[object, ...]:

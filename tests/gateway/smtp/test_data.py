@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.smtp.data import BlockReader, LargePlace, LargePlaces, OversizeError, read_content
+from gateway.smtp.data import BLOCK, BlockReader, LargePlace, LargePlaces, OversizeError, read_content
 
 PIECES = st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"\n", b"\r", b"\0", b"x" * 40]), max_size=40).map(
     b"".join
@@ -129,3 +130,17 @@ async def finds_no_place(places: LargePlaces, client: str) -> bool:
         except TimeoutError:
             return True
     return False
+
+
+def test_no_third_copy_of_stuffed_content_is_made() -> None:
+    line = b"..abcdefghijklmnopqrstuvwxyz\r\n"
+    stream = line * 200_000 + b".\r\n"
+    segments = [stream[start : start + BLOCK] for start in range(0, len(stream), BLOCK)]
+    tracemalloc.start()
+    try:
+        content, _ = read(segments, limit=len(stream))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert content == line[1:] * 200_000
+    assert peak < 2.5 * len(stream)
