@@ -59,28 +59,32 @@ class Slowdown:
 class Window:
     """How many recipients may be marked and unclaimed: as many as the workers claim before a mark lapses.
 
-    What lapses was marked and published for nothing. So the window follows how long the marks wait: it grows while the
-    oldest is young and everything has been claimed that was marked before it grew last, and is halved when the oldest
-    is half as old as it may get.
+    What lapses was marked and published for nothing. So the window follows how long the marks wait: it is doubled when
+    all of it was claimed while the marks were young, and halved when the oldest is half as old as it may get.
     """
 
     def __init__(self, now: float) -> None:
         self.size = FIRST_WINDOW
         self._changed_at = now
         self._was_wanted = False
+        self._full_at: float | None = None
 
     def heed(self, oldest: float, lapse: float, *, wanted: bool, now: float) -> None:
         """`oldest`: seconds since the oldest unclaimed mark; `wanted`: more would have been marked with more room."""
-        since = now - self._changed_at
-        if oldest > lapse * _STALE and since > lapse * _FRESH:
+        if oldest > lapse * _STALE and now - self._changed_at > lapse * _FRESH:
             self._change(max(_LEAST_WINDOW, self.size // 2), now)
-        elif wanted and self._was_wanted and oldest < lapse * _FRESH and since > oldest:
+        elif not (wanted and self._was_wanted):
+            self._full_at = None
+        elif self._full_at is None:
+            self._full_at = now  # it was filled at the last look
+        elif oldest < lapse * _FRESH and now - oldest > self._full_at:
             self._change(self.size * 2, now)
         self._was_wanted = wanted
 
     def _change(self, size: int, now: float) -> None:
         self.size = size
         self._changed_at = now
+        self._full_at = None
 
 
 def task_size(window: int) -> int:

@@ -332,6 +332,10 @@ def lapse(stores):
     change(stores, "UPDATE recipients SET dispatched_until = 1 WHERE dispatched_until IS NOT NULL")
 
 
+def claim_all(stores):
+    change(stores, "UPDATE recipients SET status = 'SENT', dispatched_until = NULL WHERE dispatched_until IS NOT NULL")
+
+
 def test_what_lapsed_and_finds_no_room_here_is_published_again(stores, stepped):
     stores.control.put(ACCOUNT, PRODUCTION.as_fact() | {"max_send_rate": 40.0})
     ids = {row[0] for row in (flood(stores, 20), rows(stores, "SELECT id FROM recipients"))[1]}
@@ -356,10 +360,13 @@ def test_the_window_shrinks_while_nobody_claims_and_grows_when_everything_is_cla
     stepped.step(3.0)
     assert stepped.window.size == FIRST_WINDOW // 2
     assert stepped.marked() == FIRST_WINDOW
-    change(stores, "UPDATE recipients SET status = 'SENT' WHERE dispatched_until IS NOT NULL")
-    flood(stores, 1300)
+    flood(stores, 1800)
+    claim_all(stores)
     stepped.step(0.5)
-    assert stepped.window.size == FIRST_WINDOW
+    assert stepped.marked() == FIRST_WINDOW // 2
+    claim_all(stores)
+    stepped.step(0.5)
+    assert stepped.marked() == stepped.window.size == FIRST_WINDOW
 
 
 def test_tasks_are_filled_up_while_there_is_enough_on_its_way(stores, stepped):
