@@ -7,8 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ulid import ULID
-
 from gateway.addresses import address_key
 from gateway.content import ContentFacts
 from gateway.credentials import Caps
@@ -19,6 +17,7 @@ from gateway.store.by_address import to_address
 from gateway.store.db import Database
 from gateway.store.sql import Row, Sql, marks
 from gateway.store.times import from_micros, now_micros, span
+from gateway.store.ulids import new_ulid
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class Messages:
         credential was disabled or removed in the meantime.
         """
         accepted_at = now_micros()
-        acceptance = Acceptance(str(ULID()), envelope, facts, caps, accepted_at, accepted_at + self._max_age)
+        acceptance = Acceptance(new_ulid(), envelope, facts, caps, accepted_at, accepted_at + self._max_age)
         return self._db.submit_to(self._accepting.store, acceptance)
 
     def list(

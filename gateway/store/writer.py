@@ -54,6 +54,8 @@ class Writer:
         self._after_commit = after_commit
         self._waiting: deque[Work] = deque()
         self._arrived = threading.Condition()
+        self._is_asleep = True
+        self._has_ended = False
         self._closing = False
         self._thread: threading.Thread | None = None
 
@@ -74,17 +76,28 @@ class Writer:
         return self._enqueue(Work(run_all, piece))
 
     def _enqueue(self, work: Work) -> Work:
+        if self._thread is None:
+            self._start()
+        # Without the lock while the writer is at work: it may be the event loop that would wait for it. What was appended
+        # before this look at the flags is seen by the writer before it falls asleep or ends.
+        self._waiting.append(work)
+        if self._is_asleep or self._closing:
+            self._rouse()
+        return work
+
+    def _start(self) -> None:
         with self._arrived:
-            if self._closing:
-                work.set_exception(StoreUnavailableError("The database is being closed."))
-                return work
-            if self._thread is None:
+            if self._thread is None and not self._closing:
                 thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
                 thread.start()
                 self._thread = thread
-            self._waiting.append(work)
+
+    def _rouse(self) -> None:
+        with self._arrived:
+            while self._waiting and self._closing and (self._thread is None or self._has_ended):
+                for work in self._take():
+                    work.set_exception(StoreUnavailableError("The database is being closed."))
             self._arrived.notify()
-        return work
 
     def close(self) -> None:
         """Commit what waits, and end the thread."""
@@ -95,13 +108,18 @@ class Writer:
             self._thread.join(timeout=10)
 
     def _loop(self) -> None:
-        while True:
-            with self._arrived:
-                while not self._waiting and not self._closing:
-                    self._arrived.wait()
-                if not self._waiting:
-                    break
+        while self._awaits_work():
             self._commit_group()
+
+    def _awaits_work(self) -> bool:
+        """False at the end, when there is none and will be none."""
+        with self._arrived:
+            self._is_asleep = True
+            while not self._waiting and not self._closing:
+                self._arrived.wait()
+            self._is_asleep = False
+            self._has_ended = not self._waiting
+            return not self._has_ended
 
     def _commit_group(self) -> None:
         group: list[Work] = []
@@ -143,8 +161,7 @@ class Writer:
             log.exception("store.after_commit_failed")
 
     def _take(self) -> list[Work]:
-        with self._arrived:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
         return [work for work in taken if work.set_running_or_notify_cancel()]
 
     def _run(self, group: list[Work], begin_anew: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import peewee
@@ -206,6 +206,33 @@ def test_a_closed_database_refuses_further_work_in_the_future(tmp_path):
     assert last.result(timeout=1)
     with pytest.raises(StoreUnavailableError, match="being closed"):
         stores.messages.submit(envelope(), FACTS).result(timeout=1)
+
+
+def test_no_work_is_forgotten_between_two_commits_whoever_brings_it(stores):
+    """The writer falls asleep and is roused all the time; a wake-up that is lost would leave the last one waiting."""
+
+    def bring(number):
+        return [stores.db.submit(lambda _, one=one: (number, one)).result(timeout=30) for one in range(300)]
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(bring, range(4)))
+    assert outcomes == [[(number, one) for one in range(300)] for number in range(4)]
+
+
+def test_what_comes_while_the_database_is_closed_is_done_or_refused(tmp_path):
+    stores = sqlite_stores(tmp_path)
+    held, go_on = hold_the_writer(stores)
+    before = stores.db.submit(lambda _: "before")
+    closing = threading.Thread(target=stores.close)
+    closing.start()
+    until(lambda: stores.db._writer._closing)
+    meanwhile = stores.db.submit(lambda _: "meanwhile")
+    go_on.set()
+    closing.join(30)
+    held.result(timeout=30)
+    assert (before.result(timeout=30), meanwhile.result(timeout=30)) == ("before", "meanwhile")
+    with pytest.raises(StoreUnavailableError):
+        stores.db.submit(lambda _: None).result(timeout=30)
 
 
 def test_more_readers_than_connections_are_told_to_come_later(stores):
