@@ -78,8 +78,8 @@ class Writer:
     def _enqueue(self, work: Work) -> Work:
         if self._thread is None:
             self._start()
-        # Without the lock while the writer is at work: it may be the event loop that would wait for it. What was appended
-        # before this look at the flags is seen by the writer before it falls asleep or ends.
+        # Without the lock while the writer is at work: it may be the event loop that would wait for it. What was
+        # appended before this look at the flags is seen by the writer before it falls asleep or ends.
         self._waiting.append(work)
         if self._is_asleep or self._closing:
             self._rouse()
