@@ -129,13 +129,15 @@ class Writer:
                 group = self._take()
                 self._run(group, begin_anew)
         except Exception as error:  # noqa: BLE001  the thread must live on, and everybody waiting must have an answer
-            if group and self._in_the_way(first_cause(error)):
-                for work in group:
-                    self._commit_alone(work)
-            else:
+            if not group or not self._may_do_again(error):
                 self._fail(group or self._take(), error)
+                return
+        else:
+            self._answer(group)
             return
-        self._answer(group)
+        # Out here, so that this failure is not the first cause of whatever fails from now on.
+        for work in group:
+            self._commit_alone(work)
 
     def _commit_alone(self, work: Work) -> None:
         """In a transaction of its own, and some times if need be: a short transaction is seldom in anybody's way."""
@@ -145,12 +147,16 @@ class Writer:
                 with self._transaction() as begin_anew:
                     self._run([work], begin_anew)
             except Exception as error:  # noqa: BLE001  the same as for a group
-                if left and self._in_the_way(first_cause(error)):
+                if left and self._may_do_again(error):
                     continue
                 self._fail([work], error)
                 return
             self._answer([work])
             return
+
+    def _may_do_again(self, error: Exception) -> bool:
+        """Never what has been told already, least of all that nobody knows whether it is done."""
+        return not isinstance(error, StoreUnavailableError) and self._in_the_way(first_cause(error))
 
     def _answer(self, group: list[Work]) -> None:
         for work in group:

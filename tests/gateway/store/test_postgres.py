@@ -57,10 +57,13 @@ def test_two_migrations_at_once_make_one_schema(postgres):
 
 def test_a_full_disk_of_the_server_is_no_room(postgres_stores):
     """As the server says it; a real full disk would end other tests of the same server."""
-    full = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
     with pytest.raises(NoSpaceError, match="no room"):
-        postgres_stores.db.write(lambda sql: sql.run(full))
+        postgres_stores.db.write(lambda sql: sql.run(raising("disk_full")))
     assert accept(postgres_stores, "later@b.example")
+
+
+def raising(condition: str) -> str:
+    return f"DO $$ BEGIN RAISE EXCEPTION 'as the server says it' USING ERRCODE = '{condition}'; END $$"
 
 
 def test_a_deadlock_is_done_again_piece_by_piece(postgres_stores):
@@ -138,6 +141,34 @@ def test_an_outcome_that_cannot_be_looked_up_is_called_unknown(postgres, postgre
     lose_the_answer_of_a_commit(monkeypatch, postgres_stores.db, postgres, commit_first=True)
     with pytest.raises(OutcomeUnknownError):
         postgres_stores.control.put("who knows", {"a": 1})
+
+
+def deadlocked_once(runs, statement="SELECT 1"):
+    """A piece of work that the server ends the first time; then it executes the statement."""
+
+    def work(sql):
+        runs.append(statement)
+        sql.run(statement if len(runs) > 1 else raising("deadlock_detected"))
+
+    return work
+
+
+def test_an_unknown_outcome_after_a_deadlock_is_told_and_nothing_is_done_a_second_time(
+    postgres, postgres_stores, monkeypatch
+):
+    runs = []
+    monkeypatch.setattr(module, "_OUTCOME_PATIENCE", 0.0)
+    lose_the_answer_of_a_commit(monkeypatch, postgres_stores.db, postgres, commit_first=True)
+    with pytest.raises(OutcomeUnknownError):
+        postgres_stores.db.write(deadlocked_once(runs))
+    assert len(runs) == 2
+
+
+def test_a_full_disk_after_a_deadlock_is_no_room_and_no_reason_to_go_on_trying(postgres_stores):
+    runs = []
+    with pytest.raises(NoSpaceError, match="no room"):
+        postgres_stores.db.write(deadlocked_once(runs, raising("disk_full")))
+    assert len(runs) == 2
 
 
 def lose_the_answer_of_a_commit(monkeypatch, database, postgres, *, commit_first: bool) -> None:
