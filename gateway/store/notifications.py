@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
+from operator import itemgetter
 
 from gateway.feedback import Feedback
 from gateway.store.control import Lease, require_lease
@@ -51,24 +54,7 @@ class Notifications:
 
     def submit(self, notification: NewNotification) -> Future[int | None]:
         """Store it; the future gives its id after the commit, or None when it was stored before."""
-
-        def insert(sql: Sql) -> int | None:
-            now = now_micros()
-            stored: int | None = sql.value(
-                "INSERT INTO notifications (sns_message_id, topic_arn, message, sent_at, received_at, next_attempt_at,"
-                " error) VALUES (?, ?, ?, ?, ?, ?, '') ON CONFLICT (sns_message_id) DO NOTHING RETURNING id",
-                (
-                    notification.sns_message_id,
-                    notification.topic_arn,
-                    notification.message,
-                    to_micros(notification.sns_timestamp),
-                    now,
-                    now + span(_GRACE),
-                ),
-            )
-            return stored
-
-        return self._db.submit(insert)
+        return self._db.submit_to(_insert_all, notification)
 
     def store(self, notification: NewNotification) -> int | None:
         """Like `submit`, and wait. StoreUnavailableError when nothing was kept."""
@@ -80,14 +66,16 @@ class Notifications:
         Each is a piece of work of its own, so that one that the database does not take keeps none of the others out.
         """
         futures = [self.submit(each) for each in notifications]
-        wait_for(futures, timeout=self._db.gate_timeout)  # for all of them together, and not for one after the other
-        return [self._outcome(future) for future in futures]
+        deadline = time.monotonic() + self._db.gate_timeout  # for all of them together, not for one after the other
+        return [self._outcome(future, deadline) for future in futures]
 
-    def _outcome(self, future: Future[int | None]) -> int | StoreError | None:
-        if future.cancel():  # it was not begun, and never will be
-            return StoreUnavailableError(f"The database was busy for {self._db.gate_timeout:g} s.")
+    def _outcome(self, future: Future[int | None], deadline: float) -> int | StoreError | None:
         try:
-            return self._db.settle(future)
+            with suppress(TimeoutError):
+                return future.result(timeout=max(0.0, deadline - time.monotonic()))
+            if future.cancel():  # it was not begun, and never will be
+                return StoreUnavailableError(f"The database was busy for {self._db.gate_timeout:g} s.")
+            return future.result()
         except StoreError as error:
             return error
 
@@ -168,6 +156,40 @@ class Notifications:
         """Leave it unprocessed and visible: it is not understood, and trying again would not help."""
         self._db.write(lambda sql: _set_aside(sql, notification_id, reason, None))
 
+
+_ROWS = 50  # a statement's text depends on their number, and the database keeps what it has parsed of some
+
+
+def _insert_all(sql: Sql, notifications: Sequence[NewNotification]) -> list[int | None]:
+    """The new id of each, or None for one that was stored before, be it by the place before it.
+
+    In the order of their message ids, so that no two processes that are given the same ones wait for each other.
+    """
+    now = now_micros()
+    ordered = sorted((_values(each, now) for each in notifications), key=itemgetter(0))
+    ids: dict[str, int] = {}
+    for at in range(0, len(ordered), _ROWS):
+        rows = ordered[at : at + _ROWS]
+        ids.update(sql.all(_INSERT.format(rows=", ".join([_ROW] * len(rows))), list(chain.from_iterable(rows))))
+    return [ids.pop(each.sns_message_id, None) for each in notifications]
+
+
+def _values(notification: NewNotification, now: int) -> tuple[str, str, str, int, int, int]:
+    return (
+        notification.sns_message_id,
+        notification.topic_arn,
+        notification.message,
+        to_micros(notification.sns_timestamp),
+        now,
+        now + span(_GRACE),
+    )
+
+
+_ROW = "(?, ?, ?, ?, ?, ?, '')"
+_INSERT = (
+    "INSERT INTO notifications (sns_message_id, topic_arn, message, sent_at, received_at, next_attempt_at, error)"
+    " VALUES {rows} ON CONFLICT (sns_message_id) DO NOTHING RETURNING sns_message_id, id"
+)
 
 _DUE = (
     "FROM notifications WHERE processed_at IS NULL AND next_attempt_at <= ?"

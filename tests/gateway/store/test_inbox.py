@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from gateway.store import notifications
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.notifications import NewNotification
 from tests.support.mail import rows
@@ -23,6 +24,41 @@ def test_many_are_stored_at_once_and_each_has_its_own_answer(stores):
     )
     assert (again, twice) == (None, None)
     assert {known, first, second} == {id_ for (id_,) in rows(stores, "SELECT id FROM notifications")}
+
+
+def test_more_than_a_statement_takes_are_stored_at_once_too(stores):
+    ids = stores.notifications.store_all([notification(f"sns-{number % 120}") for number in range(130)])
+    assert ids[120:] == [None] * 10
+    stored = dict(rows(stores, "SELECT id, sns_message_id FROM notifications"))
+    assert [stored[id_] for id_ in ids[:120]] == [f"sns-{number}" for number in range(120)]
+
+
+def test_what_several_threads_bring_meanwhile_is_stored_by_one_statement(tmp_path, monkeypatch):
+    stores, inserted = sqlite_stores(tmp_path), []
+    insert_all = notifications._insert_all
+
+    def noted(sql, group):
+        inserted.append(len(group))
+        return insert_all(sql, group)
+
+    monkeypatch.setattr(notifications, "_insert_all", noted)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def occupy(_sql):
+        busy.set()
+        assert go_on.wait(30)
+
+    try:
+        occupied = stores.db.submit(occupy)
+        assert busy.wait(30)
+        futures = [stores.notifications.submit(notification(str(number))) for number in range(5)]
+        go_on.set()
+        occupied.result(30)
+        assert len({future.result(30) for future in futures}) == 5
+        assert inserted == [5]
+    finally:
+        go_on.set()
+        stores.close()
 
 
 def test_one_that_the_database_does_not_take_keeps_no_other_out(stores):
