@@ -248,12 +248,16 @@ def _require_storable(name: str, value: str) -> None:
     """NUL and half a surrogate pair are JSON, but no database takes them as text."""
     if name != "Message" and ("\n" in value or "\r" in value):
         raise MalformedError(f"The {name} has a line break.")
-    try:
-        encoded = value.encode()
-    except UnicodeEncodeError:
-        encoded = b"\0"
-    if b"\0" in encoded:
+    if "\0" in value or not (value.isascii() or _is_text(value)):
         raise MalformedError(f"The {name} has a character that is no text.")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _signature(envelope: Mapping[str, str]) -> bytes:

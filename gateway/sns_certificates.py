@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import ssl
 import threading
 import time
@@ -135,16 +136,26 @@ class PinnedCertificate:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._kept: tuple[tuple[int, ...], bytes] | None = None  # what was read last, and of which file
 
     def __call__(self) -> bytes:
-        """The certificate as PEM, read anew each time; CertificateUnavailableError while there is none."""
+        """The certificate as PEM, read anew if the file changed; CertificateUnavailableError while there is none."""
         try:
+            found, kept = _identity(self._path.stat()), self._kept
+            if kept is not None and kept[0] == found:
+                return kept[1]
             pem = self._path.read_bytes()
         except OSError as error:
             reason = f"the simulated AWS has not written its certificate to {self._path} ({error.strerror})"
             raise CertificateUnavailableError(reason) from None
         _require_certificate(pem)
+        self._kept = found, pem
         return pem
+
+
+def _identity(file: os.stat_result) -> tuple[int, ...]:
+    """Another one for whatever is written to the file, or put in its place."""
+    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns
 
 
 def fetch_certificate(url: str, tls: ssl.SSLContext | None = None) -> bytes:

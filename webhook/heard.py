@@ -49,7 +49,8 @@ class Heard:
         record = Record(datetime.now(UTC), topic, reason[:_LONGEST_REASON])
         with self._lock:
             self._new[kind.value] = record
-        self._something.set()
+            if not self._something.is_set():
+                self._something.set()
 
     def stop(self) -> None:
         """End the thread; what it has not written yet is forgotten."""

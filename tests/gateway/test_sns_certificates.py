@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import trustme
@@ -171,6 +172,17 @@ class TestPinned:
         renewed = Signer.make().certificate_pem
         file.write_bytes(renewed)
         assert pinned() == renewed
+
+    def test_a_file_that_stays_is_read_once_and_one_that_goes_is_missed(self, tmp_path, monkeypatch):
+        file, reads, read = tmp_path / "cert.pem", [], Path.read_bytes
+        monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))
+        file.write_bytes(PEM)
+        pinned = PinnedCertificate(file)
+        assert [pinned() for _ in range(3)] == [PEM] * 3
+        assert reads == [file]
+        file.unlink()
+        with pytest.raises(CertificateUnavailableError):
+            pinned()
 
     def test_half_a_file_is_no_certificate(self, tmp_path):
         file = tmp_path / "cert.pem"

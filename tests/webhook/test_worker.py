@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.workers.gthread import ThreadWorker
 
 from gateway.store.schema import migrate
 from tests.support.stores import sqlite_settings
 from tests.webhook.test_wsgi import ask, environment, running
+from webhook.worker import DeadlineThreadWorker
 
 THREADS = 4
 UNFINISHED = {
@@ -33,3 +37,17 @@ def test_clients_that_never_finish_a_request_do_not_keep_others_out(tmp_path):
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
                 connection.sendall(unfinished)
         assert ask(port, "GET", "/healthz")[0] == 200
+
+
+def test_gunicorn_is_told_that_the_worker_lives_some_times_a_second_and_not_at_each_event(monkeypatch):
+    config = Config()
+    config.set("threads", THREADS)
+    told = []
+    monkeypatch.setattr(ThreadWorker, "notify", lambda _worker: told.append(time.monotonic()))
+    worker = DeadlineThreadWorker(1, 0, [], None, 30, config, None)
+    try:
+        for _ in range(1000):
+            worker.notify()
+        assert 0 < len(told) < 500
+    finally:
+        worker.tmp.close()
