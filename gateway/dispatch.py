@@ -91,23 +91,21 @@ class HintThread:
         self._publish = publish
         self._pause = pause
         self._stopping = threading.Event()
-        self._offered: queue.Queue[int | None] = queue.Queue(capacity)
+        self._capacity = capacity
+        self._offered: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # the other kind makes threads wait
         self._thread = threading.Thread(target=self._loop, name="hints", daemon=True)
         self._thread.start()
 
     def offer(self, id_: int) -> None:
-        try:
-            self._offered.put_nowait(id_)
-        except queue.Full:
+        if self._offered.qsize() < self._capacity:
+            self._offered.put(id_)
+        else:
             log.warning("dispatch.hint_dropped", id=id_)
 
     def stop(self) -> None:
         """Publish what waits, for a short time, and end the thread."""
         self._stopping.set()
-        try:
-            self._offered.put_nowait(None)
-        except queue.Full:
-            return
+        self._offered.put(None)
         self._thread.join(timeout=3)
 
     def _loop(self) -> None:

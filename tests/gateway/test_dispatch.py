@@ -149,6 +149,17 @@ def test_hints_that_came_together_go_out_together():
     hints.stop()
 
 
+def test_the_first_hint_goes_out_at_once_and_those_after_it_share_a_task():
+    published = []
+    hints = HintThread(published.append, pause=3600)
+    hints.offer(1)
+    until(lambda: published == [[1]])
+    for id_ in (2, 3, 4):
+        hints.offer(id_)
+    hints.stop()
+    assert published == [[1], [2, 3, 4]]
+
+
 def test_an_offer_never_waits_and_what_does_not_fit_is_dropped():
     go_on, published = threading.Event(), []
 
