@@ -20,6 +20,7 @@ from gateway.store.errors import StoreError
 log = get_logger(__name__)
 
 READ_EVERY = 2.0  # seconds; so long a credential that was shut still works
+_KEPT_ADDRESSES = 10_000
 VALID_FOR = 300.0  # seconds that they count after they could be read for the last time
 
 
@@ -68,6 +69,9 @@ class Admission:
         self._valid_for = valid_for
         self._thread = ThreadPoolExecutor(1, "smtp-credentials")  # its own: look-ups of others may be slow
         self._by_name: dict[str, Credential] = {}
+        # What was found since the last reading, for it is asked several times a message.
+        self._by_address: dict[IPv4Address | IPv6Address, Credential | None] = {}
+        self._noted: set[str] = set()
         self._valid_until = float("-inf")
         self._first_read = asyncio.Event()
         self._is_away = False
@@ -76,6 +80,8 @@ class Admission:
     def learn(self, credentials: Iterable[Credential], valid_until: float) -> None:
         """Take these for what there is, until that time on the loop's clock."""
         self._by_name = {credential.name: credential for credential in credentials}
+        self._by_address.clear()
+        self._noted.clear()
         self._valid_until = valid_until
 
     async def start(self, patience: float) -> None:
@@ -99,7 +105,13 @@ class Admission:
 
     def of_address(self, address: IPv4Address | IPv6Address | None) -> Credential | None:
         """Whose machine a client is."""
-        return None if address is None else by_network(self._by_name.values(), address)
+        if address is None:
+            return None
+        if address not in self._by_address:
+            if len(self._by_address) == _KEPT_ADDRESSES:
+                self._by_address.clear()
+            self._by_address[address] = by_network(self._by_name.values(), address)
+        return self._by_address[address]
 
     def of_secret(self, name: str, secret_id: int) -> Credential | None:
         """The credential of a client that has authenticated, as it is now; None when that secret is good no more."""
@@ -129,7 +141,10 @@ class Admission:
         return Admitted(credential, secret)
 
     def noted(self, credential: Credential) -> None:
-        """A client has sent that has this credential for its network."""
+        """A client has sent that has this credential for its network; told once between two readings."""
+        if credential.name in self._noted:
+            return
+        self._noted.add(credential.name)
         self._source.used((), datetime.now(UTC), names=(credential.name,))
 
     async def _keep_reading(self) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
@@ -45,14 +47,19 @@ class FrontState:
     certificates: Certificates | None = None
 
 
-class _NoHooks:
-    """Stands for the handler in aiosmtpd's constructor, which looks through all names of it at each connection."""
+@cache
+def _as_aiosmtpd_begins() -> Mapping[str, object]:
+    """What its constructor gives each connection. It looks through all names of the class and of the handler for that,
+    which takes longer than a mail does; so it is asked once, without a handler, and everything of the loop is left out.
+    """
+    with closing(asyncio.new_event_loop()) as loop:
+        made = vars(SMTP(None, hostname="localhost", loop=loop))
+        reader = asyncio.StreamReader(loop=loop)
+        of_the_loop = vars(asyncio.StreamReaderProtocol(reader, client_connected_cb=lambda *_: None, loop=loop))
+    of_the_object = {*of_the_loop, "loop", "_smtp_methods", "_auth_methods"}
+    return {name: value for name, value in made.items() if name not in of_the_object}
 
-    def __dir__(self) -> list[str]:
-        return []
 
-
-_NO_HOOKS = _NoHooks()
 _LAN = Listener(HostPort("127.0.0.1", 2525))
 
 
@@ -63,6 +70,9 @@ class ClientConnection(SMTP):
         BLOCK  # what aiosmtpd makes the buffer of its reader; lines are measured where content is inspected
     )
 
+    # Of asyncio's StreamReaderProtocol.
+    _paused: bool
+    _connection_lost: bool
     _reader: BlockReader
     session: Session
     envelope: Transaction
@@ -70,7 +80,9 @@ class ClientConnection(SMTP):
     def __init__(
         self, handler: Handler, front: FrontState, loop: asyncio.AbstractEventLoop, listener: Listener = _LAN
     ) -> None:
-        super().__init__(_NO_HOOKS, hostname=front.hostname, timeout=front.limits.idle, loop=loop)
+        vars(self).update(_as_aiosmtpd_begins())
+        self.hostname = front.hostname
+        self.loop = loop
         reader = BlockReader(limit=BLOCK, loop=loop)
         asyncio.StreamReaderProtocol.__init__(self, reader, client_connected_cb=self._cb_client_connected, loop=loop)
         self._handler = handler
@@ -228,7 +240,8 @@ class ClientConnection(SMTP):
         self._writer.write(line_of(status) if isinstance(status, str) else status + b"\r\n")
         self._replied_at = self.loop.time()
         self._owes_answer = False
-        await self._writer.drain()
+        if self._paused or self._connection_lost or self._writer.is_closing():  # else there is nothing to wait for
+            await self._writer.drain()
 
     async def _read_line(self) -> bytes | None:
         if self._writer.is_closing():

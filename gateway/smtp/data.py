@@ -119,9 +119,9 @@ class BlockReader(asyncio.StreamReader):
         """Hold up another transport from now on when much waits to be read."""
         self._transport = transport
 
-    def starts_with(self, text: bytes) -> bool:
-        """Whether what waits begins with `text`."""
-        return self._buffer.startswith(text)
+    def starts_with(self, texts: tuple[bytes, ...]) -> bool:
+        """Whether what waits begins with one of `texts`."""
+        return self._buffer.startswith(texts)
 
     def has_input(self) -> bool:
         """Whether bytes wait that nobody has read yet."""

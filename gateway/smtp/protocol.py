@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 
 from gateway.logs import get_logger
@@ -26,18 +27,15 @@ from gateway.smtp.replies import CloseError, RefusedError
 
 log = get_logger(__name__)
 
-_VERBS = ("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "HELP", "STARTTLS", "AUTH")
+_VERBS = frozenset(("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "HELP", "STARTTLS", "AUTH"))
 _NOT_OFFERED = frozenset(("EXPN", "ETRN", "TURN", "SEND", "SOML", "SAML"))
 _JUNK = frozenset(("HELO", "EHLO", "NOOP", "RSET", "VRFY", "HELP", "STARTTLS"))
 _WITH_ADDRESS = frozenset(("MAIL", "RCPT"))
+_PLAIN = re.compile(rb"([A-Za-z]+)(?: ([!-~](?:[ -~]*[!-~])?))?\r\n")  # as nearly all clients write a command
 
 
 class GatewaySMTP(ClientConnection):
     """One connection and its commands."""
-
-    def __dir__(self) -> list[str]:
-        """Only our commands: aiosmtpd's constructor looks them up among all that is here, once a connection."""
-        return [f"smtp_{verb}" for verb in _VERBS]
 
     async def handle_exception(self, error: Exception) -> str:
         """What the client is told of our own failure: to try again, and nothing else."""
@@ -93,16 +91,15 @@ class GatewaySMTP(ClientConnection):
         if commands.is_foreign(verb):
             log.warning("smtp.foreign_protocol", client=self.session.client_address)
             raise CloseError(replies.NOT_SMTP)
-        command = self._smtp_methods.get(verb)
-        if command is None:
+        if verb not in _VERBS:
             raise RefusedError(replies.NOT_IMPLEMENTED if verb in _NOT_OFFERED else replies.UNKNOWN_COMMAND)
         if verb in _JUNK:
             self._count_junk()
-        await command(argument)
+        await getattr(self, f"smtp_{verb}")(argument)
 
-    def _refuse_proxy_header(self, starts_with: Callable[[bytes], bool]) -> None:
+    def _refuse_proxy_header(self, starts_with: Callable[[tuple[bytes, ...]], bool]) -> None:
         """Whoever may not say for whom it speaks is told so, and so is the operator who forgot a setting."""
-        if any(map(starts_with, proxy.STARTS)):
+        if starts_with(proxy.STARTS):
             log.warning(
                 "smtp.proxy_header_unexpected",
                 client=self.session.client_address,
@@ -112,6 +109,13 @@ class GatewaySMTP(ClientConnection):
 
     def _parsed(self, line: bytes) -> tuple[str, str]:
         """The verb in capitals, and its argument; only printable ASCII gets further than this."""
+        is_simple = len(line) <= self._limits.command_octets and self._listener.profile != "antique"
+        plain = _PLAIN.fullmatch(line) if is_simple else None
+        if plain is None:
+            return self._parsed_with_care(line)
+        return plain[1].decode("ascii").upper(), (plain[2] or b"").decode("ascii")
+
+    def _parsed_with_care(self, line: bytes) -> tuple[str, str]:
         text = line.decode("latin-1")
         verb = text.rstrip("\r\n").partition(" ")[0].upper()
         if len(line) > self._limits.command_octets:

@@ -171,6 +171,46 @@ class TestOpenSessions:
             assert client.say(b"MAIL FROM:<a@b.test>").startswith("550 5.7.1 shop may not send with <a@b.test>")
 
 
+class TestRemembering:
+    def test_a_network_that_is_taken_away_counts_no_more_after_the_next_reading(self):
+        async def run() -> None:
+            source = CredentialDouble(local())
+            async with reading(source) as admission:
+                client = ip_address("127.0.0.1")
+                assert admission.of_address(client) is admission.of_address(client) is not None
+                assert admission.of_address(ip_address(ANYWHERE)) is None
+                source.credentials = (local(networks=(ip_network("192.0.2.0/24"),)),)
+                await turn(lambda: admission.of_address(client) is None)
+                assert admission.of_address(ip_address(ANYWHERE)) is not None
+
+        asyncio.run(run())
+
+    def test_no_more_addresses_are_kept_than_there_is_room_for(self, monkeypatch):
+        monkeypatch.setattr("gateway.smtp.admission._KEPT_ADDRESSES", 10)
+
+        async def run() -> None:
+            async with reading(CredentialDouble(local())) as admission:
+                for number in range(100):
+                    assert admission.of_address(ip_address(number)) is None
+                    assert len(admission._by_address) <= 10
+
+        asyncio.run(run())
+
+    def test_the_use_of_a_network_is_told_once_between_two_readings(self):
+        async def run() -> None:
+            source = CredentialDouble(local())
+            async with reading(source) as admission:
+                readings = source.readings
+                for _ in range(100):
+                    admission.noted(local())
+                assert source.used_names == ["local"]
+                await turn(lambda: source.readings > readings + 1)
+                admission.noted(local())
+                assert source.used_names == ["local"] * 2
+
+        asyncio.run(run())
+
+
 class TestNotKnown:
     """The database has not been there since the start, or for too long."""
 

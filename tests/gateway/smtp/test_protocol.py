@@ -1,13 +1,57 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from ipaddress import ip_network
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.smtp import replies
+from gateway.smtp.connection import _LAN
 from gateway.smtp.limits import Limits
+from gateway.smtp.protocol import _PLAIN, GatewaySMTP
+from gateway.smtp.replies import RefusedError
 from tests.gateway.smtp.running import MESSAGE, Client, running_front
+
+_LINES = st.one_of(
+    st.binary(max_size=30).map(lambda octets: octets + b"\r\n"),
+    st.lists(
+        st.sampled_from([b"MAIL", b"rcpt", b" ", b"  ", b"FROM:<a@b.test>", b"\t", b"\xc3\xbc", b"\r", b"\n", b"x"])
+    )
+    .map(b"".join)
+    .map(lambda octets: octets + b"\r\n"),
+)
+
+
+@given(_LINES)
+def test_a_plain_command_reads_as_any_other_way_to_read_it(line):
+    session = SimpleNamespace(_limits=Limits(), _listener=_LAN)
+    session._parsed_with_care = partial(GatewaySMTP._parsed_with_care, session)
+
+    def outcome(parse):
+        try:
+            return parse(session, line)
+        except RefusedError as refusal:
+            return refusal.reply
+
+    assert outcome(GatewaySMTP._parsed) == outcome(GatewaySMTP._parsed_with_care)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_plain"),
+    [
+        (b"MAIL FROM:<a@b.test> SIZE=1\r\n", True),
+        (b"data\r\n", True),
+        (b"MAIL  FROM:<a@b.test>\r\n", False),
+        (b"MAIL FROM:<a@b.test> \r\n", False),
+        (b"DATA\n", False),
+    ],
+)
+def test_which_commands_are_plain(line, is_plain):
+    assert (_PLAIN.fullmatch(line) is not None) == is_plain
 
 
 def test_banner_names_the_program_and_no_version(front):

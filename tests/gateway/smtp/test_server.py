@@ -266,7 +266,7 @@ class TestRealStores:
                         client.send(MESSAGE + b".\r\n")
                         until(lambda number=number: len(waiting) > number)
                         reset(client)
-                    until(lambda: all(work.future.cancelled() for work in waiting))
+                    until(lambda: all(work.cancelled() for work in waiting))
                 assert patient.mail(MESSAGE).startswith("250 ")
             assert stored(tmp_path) == 1
         finally:
