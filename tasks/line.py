@@ -16,14 +16,13 @@ from queue import SimpleQueue
 
 from gateway.logs import get_logger
 from gateway.store.group_sending import Acceptance
-from tasks.sending import Attempt, Sender
+from tasks.sending import Attempt, Begun, Ready, Sender
 
 log = get_logger(__name__)
 
-# About what it takes to begin a group. So many attempts are begun ahead as threads come free in that time.
-_CYCLE = 0.02  # seconds
-_USUAL_CALL = 0.1  # seconds; until calls were made
-_NEWEST = 0.05  # how much of the mean the last call is
+_AHEAD = 32  # attempts that are begun ahead at most, or as many as threads
+_USUAL_TURN, _USUAL_CALL = 0.01, 0.1  # seconds; until there were some
+_NEWEST = 0.05  # how much of a mean the last one is
 _GATHER = 0.01  # seconds that an acceptance waits for others while calls are being made
 _GROUP = 64
 _LARGEST_ID = 2**63 - 1
@@ -74,10 +73,12 @@ class Line:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._waiting: deque[_Item] = deque()
+        self._ready: deque[tuple[_Item, Ready]] = deque()  # read, and touched by the keeping thread only
         self._accepted: list[tuple[_Item, Acceptance]] = []
         self._accepted_since = 0.0
         self._under_way = 0  # handed to the threads and not done
-        self._mean = _USUAL_CALL
+        self._mean_turn = _USUAL_TURN
+        self._mean_call = _USUAL_CALL
         self._draining = False
         self._closing = False
         self._started: list[threading.Thread] = []
@@ -130,14 +131,13 @@ class Line:
 
     def _keep(self) -> None:
         while self._wait():
-            items, accepted = self._take()
+            began = time.monotonic()
             try:
-                self._turn(items, accepted)
+                self._turn()
             except Exception:
                 # The thread must live on. What it had in hand lapses, and is found again.
-                log.exception("send.line_failed", recipients=len(items) + len(accepted))
-                for item in [*items, *(item for item, _ in accepted)]:
-                    item.settle()
+                log.exception("send.line_failed")
+            self._mean_turn += _NEWEST * (time.monotonic() - began - self._mean_turn)
         for _ in range(self._threads):
             self._jobs.put(None)
 
@@ -155,44 +155,92 @@ class Line:
             not self._under_way or len(self._accepted) >= _GROUP or time.monotonic() - self._accepted_since >= _GATHER
         ):
             return True
-        return bool(self._waiting) and (self._draining or self._free() >= min(len(self._waiting), self._worthwhile()))
+        waiting = len(self._waiting) + len(self._ready)
+        return bool(waiting) and (self._draining or self._free() >= min(waiting, self._worthwhile()))
 
     def _free(self) -> int:
         return self._threads + self._ahead() - self._under_way
 
     def _ahead(self) -> int:
-        """How many attempts are begun that no thread calls for yet: a killed process leaves them in doubt."""
-        return min(self._threads, int(self._threads * _CYCLE / self._mean))
+        """How many attempts are begun that no thread calls for yet: a killed process leaves them in doubt.
+
+        So no more than threads come free until those are begun that had to wait for the turn under way.
+        """
+        return min(max(self._threads, _AHEAD), int(self._threads * 2 * self._mean_turn / self._mean_call))
 
     def _worthwhile(self) -> int:
         return max(1, self._ahead() // 2)
 
-    def _take(self) -> tuple[list[_Item], list[tuple[_Item, Acceptance]]]:
+    def _turn(self) -> None:
+        """Begin for some and record of others, and let both be one commit. Meanwhile the next ones are read."""
+        group = self._take_ready()
         with self._changed:
-            number = len(self._waiting) if self._draining else min(len(self._waiting), max(0, self._free()), _GROUP)
-            items = [self._waiting.popleft() for _ in range(number)]
             accepted, self._accepted = self._accepted, []
-        return items, accepted
+        try:
+            recorded = self._sender.recording([acceptance for _, acceptance in accepted])
+            begun = self._sender.beginning([ready for _, ready in group])
+            self._read_more()
+            self._hand_out(group, begun())
+            recorded()
+        except Exception:
+            for item, _ in group:
+                item.settle()
+            raise
+        finally:
+            for item, _ in accepted:
+                item.settle()
 
-    def _turn(self, items: list[_Item], accepted: list[tuple[_Item, Acceptance]]) -> None:
-        """Begin for some and record of others, and let both be one commit."""
-        by_id: dict[int, list[_Item]] = {}
+    def _take_ready(self) -> list[tuple[_Item, Ready]]:
+        """As many as there is room for."""
+        if self._draining:
+            self._let_go()
+        if not self._ready:
+            self._read_more()
+        with self._changed:
+            number = min(len(self._ready), max(0, self._free()), _GROUP)
+        return [self._ready.popleft() for _ in range(number)]
+
+    def _let_go(self) -> None:
+        with self._changed:
+            items = [*self._waiting, *(item for item, _ in self._ready)]
+            self._waiting.clear()
+            self._ready.clear()
         for item in items:
-            by_id.setdefault(item.recipient_id, []).append(item)
-        prepared = self._sender.prepare([] if self._draining else list(by_id))
-        recorded = self._sender.recording([acceptance for _, acceptance in accepted])
-        begun = self._sender.begin(prepared)
-        jobs = [_Job(by_id[attempt.claim.recipient_id].pop(), attempt) for attempt in begun.attempts]
-        jobs += [_Job(by_id[recipient_id].pop()) for recipient_id in begun.alone]
+            item.settle()
+
+    def _read_more(self) -> None:
+        """Have as many ready as may be begun at once. Nothing is claimed by it: they wait as long as their marks do."""
+        with self._changed:
+            room = 0 if self._draining else self._threads + self._ahead() - len(self._ready)
+            items = [self._waiting.popleft() for _ in range(min(len(self._waiting), room, _GROUP))]
+        by_id: dict[int, _Item] = {}
+        for item in items:
+            if by_id.setdefault(item.recipient_id, item) is not item:
+                item.settle()  # twice in a group is once
+        prepared = self._sender.prepare(list(by_id))
+        self._ready.extend((by_id.pop(ready.candidate.claim.recipient_id), ready) for ready in prepared.ready)
+        self._give([_Job(by_id.pop(recipient_id)) for recipient_id in prepared.alone])
+        for item in by_id.values():
+            item.settle()
+
+    def _hand_out(self, group: list[tuple[_Item, Ready]], begun: Begun) -> None:
+        attempts = {attempt.claim.attempt_id: attempt for attempt in begun.attempts}
+        jobs = []
+        for item, ready in group:
+            claim = ready.candidate.claim
+            if claim.attempt_id in attempts:
+                jobs.append(_Job(item, attempts[claim.attempt_id]))
+            elif claim.recipient_id in begun.alone:
+                jobs.append(_Job(item))
+            else:
+                item.settle()
+        self._give(jobs)
+
+    def _give(self, jobs: list[_Job]) -> None:
         with self._changed:
             self._under_way += len(jobs)
         for job in jobs:
             self._jobs.put(job)
-        for item in [item for left in by_id.values() for item in left]:
-            item.settle()
-        recorded()
-        for item, _ in accepted:
-            item.settle()
 
     # The threads that call
 
@@ -212,7 +260,7 @@ class Line:
     def _done(self, item: _Item, acceptance: Acceptance | None, seconds: float) -> None:
         with self._changed:
             self._under_way -= 1
-            self._mean += _NEWEST * (seconds - self._mean)
+            self._mean_call += _NEWEST * (seconds - self._mean_call)
             if acceptance is not None:
                 if not self._accepted:
                     self._accepted_since = time.monotonic()

@@ -56,10 +56,18 @@ def throttled_wait(jitter: float) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """A mail that may be begun, and what SES is to be given."""
+
+    candidate: Candidate
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What of a group is ready to be begun, and the recipients that go by themselves."""
 
-    ready: list[tuple[Claim, bytes]]
+    ready: list[Ready]
     alone: list[int]
 
 
@@ -127,27 +135,33 @@ class Sender:
             if raw is None:
                 alone.append(candidate.claim.recipient_id)
             else:
-                ready.append((candidate.claim, raw))
+                ready.append(Ready(candidate, raw))
         return Prepared(ready, alone)
 
-    def begin(self, prepared: Prepared) -> Begun:
-        """Claim these and write their attempts down, in one transaction. What was begun is to be called at once."""
-        if not prepared.ready:
-            return Begun([], prepared.alone)
+    def beginning(self, ready: Sequence[Ready]) -> Callable[[], Begun]:
+        """Have these claimed and their attempts written down, in one transaction; the answer waits until they are.
+
+        What was begun is to be called at once.
+        """
+        if not ready:
+            return lambda: Begun([], [])
         asked = time.monotonic()
-        claims = [claim for claim, _ in prepared.ready]
-        try:
-            begun = self._stores.db.settle(self._stores.group_sending.begin(claims))
-        except StoreUnavailableError as error:
-            log.warning("send.store_unavailable", recipients=len(claims), error=str(error))
-            return Begun([], prepared.alone)
-        except Exception:
-            log.exception("send.group_not_begun", recipients=len(claims))
-            return Begun([], prepared.alone + [claim.recipient_id for claim in claims])
-        attempts = [
-            Attempt(claim, raw, asked) for claim, raw in prepared.ready if claim.attempt_id in begun.attempt_ids
-        ]
-        return Begun(attempts, prepared.alone + begun.alone)
+        future = self._stores.group_sending.begin([one.candidate for one in ready])
+
+        def wait() -> Begun:
+            try:
+                begun = self._stores.db.settle(future)
+            except StoreUnavailableError as error:
+                log.warning("send.store_unavailable", recipients=len(ready), error=str(error))
+                return Begun([], [])
+            except Exception:
+                log.exception("send.group_not_begun", recipients=len(ready))
+                return Begun([], [one.candidate.claim.recipient_id for one in ready])
+            claimed = [(one.candidate.claim, one.raw) for one in ready]
+            attempts = [Attempt(claim, raw, asked) for claim, raw in claimed if claim.attempt_id in begun.attempt_ids]
+            return Begun(attempts, begun.alone)
+
+        return wait
 
     def recording(self, acceptances: Sequence[Acceptance]) -> Callable[[], None]:
         """Have these written down in one transaction; call the answer to wait until they are."""

@@ -3,6 +3,9 @@
 Only what is plain goes this way: a small mail that nothing stands against. The rest is named to the caller, who takes
 each through `Sending` by itself. Each mail is still compared and set for itself; that of another in the group is its
 own affair.
+
+Few statements, and few rows that come back: around each of them Python's sqlite3 lets go of the interpreter and has to
+wait for it again, behind all the threads that call SES, while the write gate is shut to everybody else.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from gateway.addresses import address_key
 from gateway.lifecycle import Happening, Status, after
 from gateway.reputation import is_counted
 from gateway.store.attempt_ids import new_attempt_id
 from gateway.store.control import STOPPED
 from gateway.store.db import Database
-from gateway.store.sending import ACCEPTED, CLAIMED, Claim, claim_of, close_circuit, record_acceptance
+from gateway.store.sending import ACCEPTED, CLAIMED, HELD, Claim, claim_of, close_circuit, record_acceptance
 from gateway.store.sql import Sql, marks
 from gateway.store.times import now_micros, span
 from gateway.subjects import domain_key_of, entry_key
@@ -34,6 +38,7 @@ class Candidate:
     """A marked recipient, what its claim will be, and the octets of its mail. Nothing is claimed by it."""
 
     claim: Claim
+    address_key: str
     content: bytes
 
 
@@ -75,50 +80,54 @@ class GroupSending:
         """Read what it takes to send to these, outside of any transaction. Those that are not marked are left out."""
         ids = padded(sorted(set(recipient_ids)))
         with self._db.read() as sql:
-            rows = sql.all(f"SELECT r.status, r.dispatched_until, {CLAIMED} r.id IN ({marks(ids)}) ORDER BY r.id", ids)
+            rows = sql.all(_LOOK.format(marks(ids)), ids)
             now = now_micros()
-            claims = [claim_of(row[2:], new_attempt_id()) for row in rows if _is_marked(row[0], row[1], now)]
+            keys = {row[3]: row[0] for row in rows if _is_marked(row[1], row[2], now)}
+            claims = [claim_of(row[3:], new_attempt_id()) for row in rows if row[3] in keys]
             contents = _contents(sql, {claim.message_id for claim in claims if claim.size <= SMALL})
         return Seen(
-            [Candidate(claim, contents[claim.message_id]) for claim in claims if claim.message_id in contents],
+            [
+                Candidate(claim, keys[claim.recipient_id], contents[claim.message_id])
+                for claim in claims
+                if claim.message_id in contents
+            ],
             [claim.recipient_id for claim in claims if claim.message_id not in contents],
         )
 
-    def begin(self, claims: Sequence[Claim]) -> Future[Begun]:
+    def begin(self, candidates: Sequence[Candidate]) -> Future[Begun]:
         """Claim these, ask the suppressions a last time, and write the attempts down: in one transaction.
 
         After its commit nobody else will send what was begun, for as long as the claim's lease is.
         """
+        once = list({one.claim.recipient_id: one for one in candidates}.values())
 
         def work(sql: Sql) -> Begun:
-            now, claimed = now_micros(), after(Status.QUEUED, Happening.CLAIM)
-            free = _still_free(sql, claims, now)
-            suppressed = _named_in_suppressions(sql, free)
-            begun = [claim for claim, _ in free if claim.recipient_id not in suppressed]
-            sql.many(
-                f"UPDATE recipients SET status = '{claimed}', reason = '', attempt_id = ?, attempts = attempts + 1,"
-                " claimed_until = ?, dispatched_until = NULL, changed_at = ? WHERE id = ?",
-                [(claim.attempt_id, now + self._claim_lease, now, claim.recipient_id) for claim in begun],
-            )
-            sql.many(
-                "INSERT INTO attempts (attempt_id, recipient_id, started_at, detail) VALUES (?, ?, ?, '')",
-                [(claim.attempt_id, claim.recipient_id, now) for claim in begun],
-            )
-            return Begun(frozenset(claim.attempt_id for claim in begun), sorted(suppressed))
+            now = now_micros()
+            stopped, suppressed = _what_stands_against(sql, once, now)
+            free = [] if stopped else [one.claim for one in once if one.claim.recipient_id not in suppressed]
+            begun = _claim_all(sql, free, now, now + self._claim_lease)
+            return Begun(frozenset(claim.attempt_id for claim in begun), [] if stopped else sorted(suppressed))
 
         return self._db.submit(work)
 
     def accepted(self, acceptances: Sequence[Acceptance]) -> Future[bool]:
         """Write down that SES has these, whoever holds their claims by now. Whether that has closed the circuit."""
+        once = list({one.claim.attempt_id: one for one in acceptances}.values())
 
         def work(sql: Sql) -> bool:
-            plain = _in_their_attempts(sql, acceptances)
-            _record_plain(sql, [one for one in acceptances if one.claim.attempt_id in plain], plain)
-            others = [one for one in acceptances if one.claim.attempt_id not in plain]
+            plain = _in_their_attempts(sql, once)
+            _record_plain(sql, [one for one in once if one.claim.attempt_id in plain])
+            others = [one for one in once if one.claim.attempt_id not in plain]
             recorded = [record_acceptance(sql, one.claim, one.ses_message_id) for one in others]
             return bool(plain or any(recorded)) and close_circuit(sql)
 
         return self._db.submit(work)
+
+
+_CLAIMED = after(Status.QUEUED, Happening.CLAIM)
+_SENT = after(_CLAIMED, Happening.SEND)
+_ATTEMPT = "(?, ?, ?, '')"
+_LOOK = f"SELECT r.address_key, r.status, r.dispatched_until, {CLAIMED} r.id IN ({{}}) ORDER BY r.id"
 
 
 def padded(values: Sequence[T]) -> list[T]:
@@ -141,72 +150,114 @@ def _is_marked(status: str, dispatched_until: int | None, now: int) -> bool:
     return status == Status.QUEUED and dispatched_until is not None and dispatched_until > now
 
 
-def _still_free(sql: Sql, claims: Sequence[Claim], now: int) -> list[tuple[Claim, str]]:
-    """Those that may be claimed, with the key of the address; they are ours until the commit. None while stopped.
+def _what_stands_against(sql: Sql, candidates: Sequence[Candidate], now: int) -> tuple[bool, set[int]]:
+    """Whether sending is stopped, and the recipients that an entry of the suppressions is about.
 
-    Two groups with the same recipients take them in the same order, so that on PostgreSQL neither waits for the other.
+    Whether such an entry is in force is for `find` to judge, when the recipient goes by itself.
     """
-    if not claims or sql.value(STOPPED, (now,)) is not None:
-        return []
-    held = {row[0] for row in sql.all("SELECT id FROM credentials WHERE held_at IS NOT NULL")}
-    ids = padded(sorted({claim.recipient_id for claim in claims}))
-    rows = sql.all(
-        "SELECT id, address_key, status, dispatched_until, next_attempt_at, credential_id FROM recipients"
-        f" WHERE id IN ({marks(ids)}) ORDER BY id{sql.to_change}",
-        ids,
-    )
-    free = {row[0]: row[1] for row in rows if _is_marked(row[2], row[3], now) and row[4] <= now and row[5] not in held}
-    # Once, however often the group has it.
-    return [(claim, free.pop(claim.recipient_id)) for claim in claims if claim.recipient_id in free]
-
-
-def _named_in_suppressions(sql: Sql, claims: Sequence[tuple[Claim, str]]) -> set[int]:
-    """The recipients that an entry is about, whether it is in force or not: that is for `find` to judge."""
+    if not candidates:
+        return True, set()
     about: dict[str, list[int]] = {}
-    for claim, address_key in claims:
-        domain = domain_key_of(address_key)
-        scope = claim.origin.credential
-        for key in (address_key, domain, entry_key(address_key, scope), entry_key(domain, scope)):
-            about.setdefault(key, []).append(claim.recipient_id)
-    asked = padded(list(about))
-    if not asked:
-        return set()
-    rows = sql.all(f"SELECT address_key FROM suppressions WHERE address_key IN ({marks(asked)})", asked)
-    return {recipient_id for row in rows for recipient_id in about[row[0]]}
+    for one in candidates:
+        domain, scope = domain_key_of(one.address_key), one.claim.origin.credential
+        for key in (one.address_key, domain, entry_key(one.address_key, scope), entry_key(domain, scope)):
+            about.setdefault(key, []).append(one.claim.recipient_id)
+    keys = padded(list(about))
+    among = f"FROM suppressions WHERE address_key IN ({marks(keys)})"
+    stopped, entries = sql.all(f"SELECT EXISTS ({STOPPED}), (SELECT count(*) {among})", (now, *keys))[0]
+    rows = sql.all(f"SELECT address_key {among}", keys) if entries else []
+    return bool(stopped), {recipient_id for row in rows for recipient_id in about[row[0]]}
 
 
-def _in_their_attempts(sql: Sql, acceptances: Sequence[Acceptance]) -> dict[str, str]:
-    """Of the attempts that nothing was recorded of, and whose recipient is still in them: the address's key."""
-    asked = padded(sorted(one.claim.attempt_id for one in acceptances))
-    if not asked:
-        return {}
-    attempts = sql.all(
-        f"SELECT attempt_id FROM attempts WHERE attempt_id IN ({marks(asked)}) AND outcome IS NULL"
-        f" ORDER BY id{sql.to_change}",
-        asked,
+def _claim_all(sql: Sql, claims: Sequence[Claim], now: int, until: int) -> list[Claim]:
+    """Compare and set each, and write the attempts of those down that are ours by it."""
+    if not claims:
+        return []
+    _lock(sql, "recipients", "id", [claim.recipient_id for claim in claims])
+    pairs = padded([(claim.recipient_id, claim.attempt_id) for claim in claims])
+    claimed = sql.run(
+        f"UPDATE recipients SET status = '{_CLAIMED}', reason = '', attempts = attempts + 1, attempt_id = v.column2,"
+        " claimed_until = ?, dispatched_until = NULL, changed_at = ?"
+        f" FROM (VALUES {_pairs(pairs)}) AS v WHERE recipients.id = v.column1 AND status = '{Status.QUEUED}'"
+        f" AND dispatched_until > ? AND next_attempt_at <= ? AND NOT EXISTS ({HELD})",
+        (until, now, *_flat(pairs), now, now),
     )
-    open_ids = {row[0] for row in attempts}
-    ids = padded(sorted({one.claim.recipient_id for one in acceptances}))
-    recipients = sql.all(
-        "SELECT id, attempt_id, status, address_key FROM recipients"
-        f" WHERE id IN ({marks(ids)}) ORDER BY id{sql.to_change}",
+    ours = list(claims) if claimed == len(claims) else _ours(sql, claims)
+    if ours:
+        sql.run(
+            "INSERT INTO attempts (attempt_id, recipient_id, started_at, detail)"
+            f" VALUES {', '.join([_ATTEMPT] * len(ours))}",
+            [value for claim in ours for value in (claim.attempt_id, claim.recipient_id, now)],
+        )
+    return ours
+
+
+def _ours(sql: Sql, claims: Sequence[Claim]) -> list[Claim]:
+    """Those that were claimed in this transaction: one that was claimed before has its attempt already."""
+    ids = padded([claim.recipient_id for claim in claims])
+    rows = sql.all(
+        f"SELECT attempt_id FROM recipients r WHERE id IN ({marks(ids)}) AND status = '{Status.SENDING}'"
+        " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_id = r.attempt_id)",
         ids,
     )
-    return {row[1]: row[3] for row in recipients if row[2] == Status.SENDING and row[1] in open_ids}
+    found = {row[0] for row in rows}
+    return [claim for claim in claims if claim.attempt_id in found]
 
 
-def _record_plain(sql: Sql, acceptances: Sequence[Acceptance], keys: dict[str, str]) -> None:
-    """What `record_acceptance` does, for mails in their first and only attempt at hand."""
-    now, sent = now_micros(), after(Status.SENDING, Happening.SEND)
-    sql.many(
-        "UPDATE attempts SET finished_at = ?, outcome = ?, detail = ?, ses_message_id = ? WHERE attempt_id = ?",
-        [(now, ACCEPTED, one.ses_message_id, one.ses_message_id, one.claim.attempt_id) for one in acceptances],
+def _pairs(pairs: Sequence[object]) -> str:
+    return ", ".join(["(?, ?)"] * len(pairs))
+
+
+def _flat(pairs: Iterable[tuple[object, object]]) -> list[object]:
+    return [value for pair in pairs for value in pair]
+
+
+def _lock(sql: Sql, table: str, column: str, values: Sequence[object]) -> None:
+    """On PostgreSQL: two groups with the same rows take them in the same order, so that neither waits for the other."""
+    if sql.to_change:
+        sql.all(f"SELECT 1 FROM {table} WHERE {column} IN ({marks(values)}) ORDER BY id{sql.to_change}", values)
+
+
+def _in_their_attempts(sql: Sql, acceptances: Sequence[Acceptance]) -> set[str]:
+    """The attempts that nothing was recorded of, and whose recipient is still in them."""
+    if not acceptances:
+        return set()
+    attempts = padded(sorted(one.claim.attempt_id for one in acceptances))
+    ids = padded(sorted(one.claim.recipient_id for one in acceptances))
+    _lock(sql, "attempts", "attempt_id", attempts)
+    _lock(sql, "recipients", "id", ids)
+    among = (
+        f"FROM attempts a JOIN recipients r ON r.id = a.recipient_id WHERE a.attempt_id IN ({marks(attempts)})"
+        f" AND a.outcome IS NULL AND r.attempt_id = a.attempt_id AND r.status = '{Status.SENDING}'"
     )
-    sql.many(
-        f"UPDATE recipients SET status = '{sent}', reason = '', changed_at = ?, ended_at = NULL, claimed_until = NULL,"
-        " dispatched_until = NULL, counted_at = COALESCE(counted_at, ?) WHERE id = ?",
-        [(now, now if is_counted(keys[one.claim.attempt_id]) else None, one.claim.recipient_id) for one in acceptances],
+    plain = sql.value(f"SELECT count(*) {among}", attempts)
+    if plain == len(acceptances):
+        return set(attempts)
+    return {row[0] for row in sql.all(f"SELECT a.attempt_id {among}", attempts)}
+
+
+def _record_plain(sql: Sql, acceptances: Sequence[Acceptance]) -> None:
+    """What `record_acceptance` does, for mails in the attempt that is at hand."""
+    if not acceptances:
+        return
+    now = now_micros()
+    called = padded([(one.claim.attempt_id, one.ses_message_id) for one in acceptances])
+    sql.run(
+        f"UPDATE attempts SET finished_at = ?, outcome = '{ACCEPTED}', detail = v.column2, ses_message_id = v.column2"
+        f" FROM (VALUES {_pairs(called)}) AS v WHERE attempts.attempt_id = v.column1",
+        (now, *_flat(called)),
     )
-    if acceptances:
-        sql.tally("attempts", ACCEPTED, len(acceptances))
-        sql.tally("outcomes", sent.value, len(acceptances))
+    counted: list[int] = []
+    others: list[int] = []
+    for one in acceptances:
+        (counted if is_counted(address_key(one.claim.address)) else others).append(one.claim.recipient_id)
+    for recipient_ids, counted_at in ((padded(counted), now), (padded(others), None)):
+        if recipient_ids:
+            sql.run(
+                f"UPDATE recipients SET status = '{_SENT}', reason = '', changed_at = ?, ended_at = NULL,"
+                " claimed_until = NULL, dispatched_until = NULL, counted_at = COALESCE(counted_at, ?)"
+                f" WHERE id IN ({marks(recipient_ids)})",
+                (now, counted_at, *recipient_ids),
+            )
+    sql.tally("attempts", ACCEPTED, len(acceptances))
+    sql.tally("outcomes", _SENT.value, len(acceptances))

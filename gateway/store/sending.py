@@ -151,7 +151,7 @@ class Sending:
                 "UPDATE recipients SET status = ?, reason = '', attempt_id = ?, claimed_until = ?,"
                 " dispatched_until = NULL, changed_at = ? WHERE id = ? AND status = ? AND dispatched_until > ?"
                 " AND next_attempt_at <= ?"
-                f" AND NOT EXISTS ({STOPPED}) AND NOT EXISTS ({_HELD})",
+                f" AND NOT EXISTS ({STOPPED}) AND NOT EXISTS ({HELD})",
                 (
                     after(Status.QUEUED, Happening.CLAIM).value,
                     attempt_id,
@@ -354,7 +354,7 @@ _SELECT_DUE = f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at, id"
 
 
 # A credential that is held, of the recipient at hand.
-_HELD = "SELECT 1 FROM credentials c WHERE c.id = recipients.credential_id AND c.held_at IS NOT NULL"
+HELD = "SELECT 1 FROM credentials c WHERE c.id = recipients.credential_id AND c.held_at IS NOT NULL"
 
 
 def _credentials(sql: Sql) -> list[int]:
@@ -363,7 +363,7 @@ def _credentials(sql: Sql) -> list[int]:
 
 
 def _is_held(sql: Sql, recipient_id: int) -> bool:
-    return sql.value(f"SELECT 1 FROM recipients WHERE id = ? AND EXISTS ({_HELD})", (recipient_id,)) is not None
+    return sql.value(f"SELECT 1 FROM recipients WHERE id = ? AND EXISTS ({HELD})", (recipient_id,)) is not None
 
 
 def _claim(sql: Sql, recipient_id: int) -> Claim:

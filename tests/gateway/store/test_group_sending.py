@@ -20,19 +20,23 @@ def look(stores, *ids):
 
 
 def seen(stores, *ids):
-    """Marked, and the claims that they will have."""
+    """Marked, and what they look like."""
     mark(stores, *ids)
-    return [candidate.claim for candidate in look(stores, *ids).candidates]
+    return look(stores, *ids).candidates
 
 
-def begin(stores, claims):
-    return stores.group_sending.begin(claims).result(timeout=30)
+def begin(stores, candidates):
+    return stores.group_sending.begin(candidates).result(timeout=30)
+
+
+def ids_of(candidates):
+    return {candidate.claim.attempt_id for candidate in candidates}
 
 
 def started(stores, *ids):
-    claims = seen(stores, *ids)
-    assert begin(stores, claims).attempt_ids == {claim.attempt_id for claim in claims}
-    return claims
+    candidates = seen(stores, *ids)
+    assert begin(stores, candidates).attempt_ids == ids_of(candidates)
+    return [candidate.claim for candidate in candidates]
 
 
 def accepted(stores, *claims):
@@ -122,14 +126,14 @@ def test_a_group_is_claimed_and_its_attempts_are_written_down(stores):
 
 def test_each_of_a_group_is_compared_and_set_for_itself(stores):
     ids = accept(stores, *NAMES)
-    claims = seen(stores, *ids)
+    candidates = seen(stores, *ids)
     claimed(stores, ids[0])
     change(stores, "UPDATE recipients SET dispatched_until = 1 WHERE id = ?", ids[1])
     change(stores, "UPDATE recipients SET next_attempt_at = next_attempt_at + 60000000 WHERE id = ?", ids[2])
     change(stores, "DELETE FROM recipients WHERE id = ?", ids[3])
     change(stores, "UPDATE recipients SET status = 'CANCELLED' WHERE id = ?", ids[4])
-    found = begin(stores, claims)
-    assert found.attempt_ids == {claim.attempt_id for claim in claims[5:]}
+    found = begin(stores, candidates)
+    assert found.attempt_ids == ids_of(candidates[5:])
     assert found.alone == []
     assert [status(stores, id_) for id_ in ids if id_ != ids[3]] == [
         "SENDING",
@@ -144,19 +148,22 @@ def test_each_of_a_group_is_compared_and_set_for_itself(stores):
 
 def test_a_group_that_is_begun_again_or_has_one_twice_begins_each_once(stores):
     ids = accept(stores, *NAMES)
-    claims = seen(stores, *ids)
+    candidates = seen(stores, *ids)
     again = seen(stores, *ids)
-    assert len(begin(stores, [*claims, *again]).attempt_ids) == len(ids)
-    assert begin(stores, claims).attempt_ids == begin(stores, again).attempt_ids == frozenset()
+    assert len(begin(stores, [*candidates, *again]).attempt_ids) == len(ids)
+    assert begin(stores, candidates).attempt_ids == begin(stores, again).attempt_ids == frozenset()
+    late = seen(stores, *accept(stores, "late@example.com"))
+    assert begin(stores, [*candidates, *late, *again]).attempt_ids == ids_of(late)
+    change(stores, "DELETE FROM attempts WHERE recipient_id > ?", ids[-1])
     assert rows(stores, "SELECT count(*) FROM attempts") == [(len(ids),)]
 
 
 def test_of_many_groups_at_once_each_recipient_is_in_one(stores):
     ids = accept(stores, *(f"n{number}@example.com" for number in range(40)))
     mark(stores, *ids)
-    groups = [[one.claim for one in look(stores, *order).candidates] for order in (ids, ids[::-1], ids[10:30], ids) * 3]
+    groups = [look(stores, *order).candidates for order in (ids, ids[::-1], ids[10:30], ids) * 3]
     with ThreadPoolExecutor(len(groups)) as pool:
-        found = list(pool.map(lambda claims: begin(stores, claims), groups))
+        found = list(pool.map(lambda group: begin(stores, group), groups))
     assert sum(len(one.attempt_ids) for one in found) == len(ids)
     assert rows(stores, "SELECT count(*), count(DISTINCT recipient_id) FROM attempts") == [(40, 40)]
 
@@ -164,21 +171,21 @@ def test_of_many_groups_at_once_each_recipient_is_in_one(stores):
 @pytest.mark.parametrize("key", [PAUSE, CIRCUIT])
 @pytest.mark.parametrize("lasting", [None, timedelta(hours=1)])
 def test_a_group_is_left_alone_while_sending_is_stopped(stores, key, lasting):
-    claims = seen(stores, *accept(stores, *NAMES))
+    candidates = seen(stores, *accept(stores, *NAMES))
     before = everything(stores)
     stores.control.put(key, {}, lasting=lasting)
-    assert begin(stores, claims).attempt_ids == frozenset()
+    assert begin(stores, candidates).attempt_ids == frozenset()
     assert everything(stores) == before
     stores.control.remove(key)
-    assert len(begin(stores, claims).attempt_ids) == len(claims)
+    assert len(begin(stores, candidates).attempt_ids) == len(candidates)
 
 
 def test_of_a_group_what_belongs_to_a_credential_that_is_held_stays(stores):
     stores.credentials.add("careless", actor="ann")
     ids = [*accept(stores, "a@example.com"), *accept(stores, "b@example.com", credential="careless")]
-    claims = seen(stores, *ids)
+    candidates = seen(stores, *ids)
     change(stores, "UPDATE credentials SET held_at = 1 WHERE name = 'careless'")
-    assert begin(stores, claims).attempt_ids == {claims[0].attempt_id}
+    assert begin(stores, candidates).attempt_ids == ids_of(candidates[:1])
     assert [status(stores, id_) for id_ in ids] == ["SENDING", "QUEUED"]
 
 
@@ -189,18 +196,18 @@ def test_of_a_group_what_belongs_to_a_credential_that_is_held_stays(stores):
 def test_the_suppressions_are_asked_in_the_transaction_that_begins(stores, subject, scope):
     address = "bob@Else.example" if subject.startswith("@") else "b@example.com"
     ids = [*accept(stores, "a@example.com"), *accept(stores, address)]
-    claims = seen(stores, *ids)
+    candidates = seen(stores, *ids)
     stores.suppressions.add(parse_subject(subject), Reason.MANUAL, source="", detail="", actor="jane", scope=scope)
-    found = begin(stores, claims)
-    assert (found.attempt_ids, found.alone) == ({claims[0].attempt_id}, [ids[1]])
+    found = begin(stores, candidates)
+    assert (found.attempt_ids, found.alone) == (ids_of(candidates[:1]), [ids[1]])
     assert [status(stores, id_) for id_ in ids] == ["SENDING", "QUEUED"]
 
 
 def test_a_suppression_for_another_credential_is_none_of_the_groups_business(stores):
     stores.credentials.add("shop", actor="ann")
-    claims = seen(stores, *accept(stores, "a@example.com"))
+    candidates = seen(stores, *accept(stores, "a@example.com"))
     stores.suppressions.add(parse_mailbox("a@example.com"), Reason.MANUAL, source="", detail="", actor="", scope="shop")
-    assert begin(stores, claims).alone == []
+    assert begin(stores, candidates).alone == []
 
 
 def test_what_a_killed_worker_had_begun_together_becomes_ambiguous(stores):
