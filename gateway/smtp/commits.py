@@ -76,24 +76,26 @@ class Commits:
 
 
 def _settle(commit: _Commit) -> None:
-    """Logged here and not after the waiting, so that a message is logged whose client did not stay for the answer."""
+    """Logged here and not after the waiting, so that a message is logged whose client did not stay for the answer.
+
+    And logged last: whatever becomes of the line, the client has its answer.
+    """
     future, outcome = commit.future, commit.outcome
     error = StoreUnavailableError("The store let go of the message.") if future.cancelled() else future.exception()
-    if error is None:
-        log.info(
-            "message.accepted",
-            message_id=future.result(),
-            credential=commit.credential,
-            client=commit.client,
-            recipients=commit.recipients,
-            size=commit.size,
-        )
-    if outcome.done():
+    if error is not None:
+        if not outcome.done():
+            outcome.set_exception(error)
         return
-    if error is None:
+    if not outcome.done():
         outcome.set_result(future.result())
-    else:
-        outcome.set_exception(error)
+    log.info(
+        "message.accepted",
+        message_id=future.result(),
+        credential=commit.credential,
+        client=commit.client,
+        recipients=commit.recipients,
+        size=commit.size,
+    )
 
 
 def _end(ended: asyncio.Future[Any]) -> None:

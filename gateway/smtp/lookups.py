@@ -63,7 +63,8 @@ class LookUps:
     def find(self, mailbox: Mailbox, credential: str) -> asyncio.Future[Suppression | None]:
         """StoreUnavailableError in the future when it cannot be told, or not in time."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="smtp-lookup")
+            # A daemon: a front that ends by a failure, without its `close`, must end, to be started anew.
+            self._thread = threading.Thread(target=self._work, name="smtp-lookup", daemon=True)
             self._thread.start()
         answer: asyncio.Future[Suppression | None] = self._loop.create_future()
         self._waiting.put(_LookUp(mailbox, credential, answer))

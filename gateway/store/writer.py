@@ -188,7 +188,8 @@ class Writer:
             else StoreUnavailableError(f"The database did not take the write ({error}).")
         )
         for work in group:
-            work.set_exception(unavailable)
+            work.error = unavailable
+            work.settle()
 
 
 def first_cause(error: BaseException) -> BaseException:

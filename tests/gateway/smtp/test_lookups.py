@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -204,3 +206,26 @@ def test_a_slow_database_holds_up_neither_the_loop_nor_a_stop(tmp_path):
         assert other.say(b"NOOP") == replies.OK
         slow.go_on.set()
         assert waiting.reply() == replies.RECIPIENT_OK
+
+
+_FAILING = """
+import asyncio
+from gateway.addresses import parse_mailbox
+from gateway.smtp.lookups import LookUps
+
+class Suppressions:
+    def find_all(self, wanted):
+        return [None for _ in wanted]
+
+async def serve():
+    await LookUps(Suppressions(), 20.0, asyncio.get_running_loop()).find(parse_mailbox("bob@example.net"), "local")
+    raise LookupError("a failure that nobody foresaw")
+
+asyncio.run(serve())
+"""
+
+
+def test_a_front_that_fails_without_closing_them_ends_all_the_same():
+    done = subprocess.run([sys.executable, "-c", _FAILING], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "a failure that nobody foresaw" in done.stderr

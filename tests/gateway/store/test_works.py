@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import peewee
 import pytest
 
 from gateway.credentials import Caps
@@ -223,6 +224,18 @@ def test_what_has_ended_the_transaction_fails_every_piece(stores):
         with pytest.raises(StoreUnavailableError):
             future.result(timeout=30)
     assert keys(stores) == []
+
+
+def test_a_piece_that_the_database_did_not_take_is_not_kept_in_memory(stores):
+    def fail(_sql):
+        raise peewee.OperationalError("the disk is gone")
+
+    with Standing(stores):
+        kept = stores.messages.submit(envelope(), FACTS)
+        stores.db.submit(fail)
+    with pytest.raises(StoreUnavailableError):
+        kept.result(timeout=30)
+    assert kept.piece is None
 
 
 def test_a_piece_that_is_given_up_or_done_is_not_kept_in_memory():
