@@ -83,7 +83,10 @@ def _add_dispatcher(app: Celery, per_process: PerProcess, settings: Settings) ->
             if self._dispatcher is not None:
                 self._dispatcher.stop()
 
-        terminate = stop
+        def terminate(self, parent: Any) -> None:
+            """Celery tells a cold stop to nobody: what the dispatcher had sent here would be left in doubt."""
+            self.stop(parent)
+            per_process.finish()
 
     app.steps["worker"].update((DispatcherStep, PromptStop))
 

@@ -104,6 +104,12 @@ class PerProcess:
         if services is not None:
             services.line.drain()
 
+    def finish(self) -> None:
+        """Begin nothing more, and wait until the outcomes of the calls that are being made are written down."""
+        services = self._services
+        if services is not None:
+            services.line.close()
+
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._services = None

@@ -76,6 +76,12 @@ class Worker:
         self._process = None
         return code
 
+    def quit(self) -> int:
+        """SIGQUIT, which is Celery's cold stop, and the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        return self.wait()
+
     def wait(self) -> int:
         assert self._process is not None
         return int(self._process.wait(timeout=60))

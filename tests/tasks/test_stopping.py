@@ -42,3 +42,21 @@ def test_a_worker_without_its_broker_ends_when_it_is_asked_to(tmp_path, outage, 
     stores.close()
     assert outcomes == [("accepted", copies)]
     assert dict(left) in ({"SENT": copies, "QUEUED": 40 - copies}, {"SENT": 40})
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_that_is_told_to_end_at_once_leaves_no_call_of_its_dispatcher_in_doubt(tmp_path):
+    stores = sqlite_stores(tmp_path)
+    accept(stores, *(f"n{number}@example.com" for number in range(40)))
+    with Redis() as redis, Sandbox() as sandbox:
+        sandbox.set_faults(latency_ms=1000)
+        with Worker(tmp_path, sandbox, *PREFORK, SESGATE_BROKER_URL=redis.url, SESGATE_CLAIM_LEASE="60s") as worker:
+            until(sandbox.messages, what="the worker sends")
+            redis.kill()
+            sent = len(sandbox.messages())
+            until(lambda: len(sandbox.messages()) > sent + 2, what="the worker sends on")
+            worker.quit()
+        copies = len(sandbox.messages())
+    outcomes = rows(stores, "SELECT outcome, count(*) FROM attempts GROUP BY outcome")
+    stores.close()
+    assert outcomes == [("accepted", copies)]
