@@ -45,9 +45,9 @@ class Accepting:
             else:
                 outcomes.append(one.ulid)
         if admitted:
-            sql.many(_INSERT_MESSAGE, [_message(one, credential_id) for one, credential_id in admitted])
+            sql.insert(_INSERT_MESSAGE, [_message(one, credential_id) for one, credential_id in admitted])
             _insert_contents(sql, [(one.ulid, one.envelope.content) for one, _ in admitted])
-            sql.many(_INSERT_RECIPIENT, [row for each in admitted for row in self._recipients(sql, *each)])
+            sql.insert(_INSERT_RECIPIENT, [row for each in admitted for row in self._recipients(sql, *each)])
         return outcomes
 
     def _recipients(self, sql: Sql, one: Acceptance, credential_id: int) -> Iterator[tuple[object, ...]]:
@@ -102,9 +102,7 @@ def _admit(sql: Sql, one: Acceptance, credentials: dict[str, Row | None]) -> int
 
 def _insert_contents(sql: Sql, contents: Sequence[tuple[str, bytes]]) -> None:
     """Large ones piece by piece, so that no copy of them is made in memory."""
-    bound = [(ulid, content) for ulid, content in contents if not sql.fills or len(content) <= _BOUND]
-    if bound:
-        sql.many(_INSERT_CONTENT, bound)
+    sql.insert(_INSERT_CONTENT, [each for each in contents if not sql.fills or len(each[1]) <= _BOUND])
     for ulid, content in contents:
         if sql.fills and len(content) > _BOUND:
             sql.fill("contents", "data", sql.value(_MAKE_ROOM, (ulid, len(content))), content)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import peewee
 from peewee import __exception_wrapper__ as exception_wrapper  # type: ignore[attr-defined]  # missing in its stubs
 
 Row = tuple[Any, ...]
+_ROWS = 32
 _PIECE = 256 * 1024
 
 
@@ -66,6 +68,21 @@ class Sql:
         with exception_wrapper:
             self._cursor.executemany(self.spelled(statement), rows)
 
+    def insert(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Like `many`, for an INSERT that ends with the VALUES of one row: up to 32 rows are one statement.
+
+        At each step of a statement another thread may take the interpreter, and is to be waited for; `many` has a step
+        for each row, and on PostgreSQL a message.
+        """
+        begin = 0
+        while left := len(rows) - begin:
+            size = min(1 << (left.bit_length() - 1), _ROWS)  # few lengths, so that the statements are prepared ones
+            if size == 1:
+                self._execute(statement, rows[begin])
+            else:
+                self._execute(_repeated(statement, size), list(chain.from_iterable(rows[begin : begin + size])))
+            begin += size
+
     @property
     def fills(self) -> bool:
         """Whether large octets can be written piece by piece (see `fill`)."""
@@ -105,6 +122,12 @@ class Sql:
         self.has_changed = self.has_changed or not statement.startswith("SELECT")
         with exception_wrapper:
             return self._cursor.execute(self.spelled(statement), parameters)
+
+
+@cache
+def _repeated(statement: str, rows: int) -> str:
+    head, values, row = statement.rpartition(" VALUES ")
+    return f"{head}{values}{', '.join([row] * rows)}"
 
 
 def _pieces(octets: bytes) -> Iterator[memoryview]:
