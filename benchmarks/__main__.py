@@ -69,6 +69,7 @@ def list_() -> None:
 @click.option(
     "--rate", type=click.FloatRange(1), default=5000.0, show_default=True, help="Of the SES account, a second."
 )
+@click.option("--fronts", type=click.IntRange(1, 64), default=1, show_default=True, help="Sharing the SMTP port.")
 @click.option(
     "--patience", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for a calm machine."
 )
@@ -85,12 +86,13 @@ def run_(
     minutes: float,
     rows: int,
     rate: float,
+    fronts: int,
     patience: float,
     directory: Path | None,
     results: Path,
 ) -> None:
     """Measure; all of them when none is named. Each result is kept as soon as it is there."""
-    plan = Plan(rounds, quick, database, minutes, rows, rate, patience)
+    plan = Plan(rounds, quick, database, minutes, rows, rate, fronts, patience)
     found = [_kept(one, plan, directory, results) for one in _chosen(names)]
     click.echo(written(found))
     if any(result.skipped == _BROKEN for result in found):

@@ -82,6 +82,7 @@ class Plan:
     minutes: float = 10.0
     rows: int = 10_000_000
     rate: float = 5000.0  # recipients a second that the stub of SES allows, where it is not part of the measurement
+    fronts: int = 1  # SMTP processes that share the port
     patience: float = 0.0  # seconds to wait before each round for other programs to be done
 
 

@@ -30,11 +30,14 @@ SUPPRESSIONS = 100_000
 class Gateway:
     """One installation. Nothing runs before it is asked for; AWS is a stub or an address where nobody listens."""
 
-    def __init__(self, directory: Path, *, database_url: str = "", endpoint: str = "", **settings: str) -> None:
+    def __init__(
+        self, directory: Path, *, database_url: str = "", endpoint: str = "", fronts: int = 1, **settings: str
+    ) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
         self.port, self.webhook_port = free_port(), free_port()
         self.suppressions = 0
+        self._fronts = fronts
         self.settings = Settings(data_dir=directory, database_url=database_url)
         endpoint = endpoint or f"http://127.0.0.1:{free_port()}"
         aws = child_environment(endpoint, inherited={})
@@ -68,10 +71,16 @@ class Gateway:
 
     @contextmanager
     def smtp(self, preload: Path | None = None) -> Iterator[int]:
-        """The front, by its process id."""
+        """The front, by its process id; of several that share the port, the first."""
         environ = self.environ | ({} if preload is None else {"LD_PRELOAD": str(preload)})
-        with running((*SESGATE, "smtp"), environ, self.directory / "smtp.log", lambda log: "listening" in log) as front:
-            yield front.pid
+        with ExitStack() as stack:
+            fronts = [
+                stack.enter_context(
+                    running((*SESGATE, "smtp"), environ, self.directory / f"{name}.log", lambda log: "listening" in log)
+                )
+                for name in ("smtp", *(f"smtp{one}" for one in range(2, self._fronts + 1)))
+            ]
+            yield fronts[0].pid
 
     @contextmanager
     def workers(self, number: int, threads: int) -> Iterator[None]:
@@ -111,7 +120,8 @@ def gateway(stand: Stand, *, name: str = "sesgate", endpoint: str = "", **settin
     """A gateway over the database that the plan names, migrated, with suppressions in it."""
     with nullcontext() if stand.plan.database == "sqlite" else postgres() as server:
         url = "" if server is None else server.url(server.new_database())
-        made = Gateway(stand.directory / name, database_url=url, endpoint=endpoint, **settings)
+        fronts = stand.plan.fronts
+        made = Gateway(stand.directory / name, database_url=url, endpoint=endpoint, fronts=fronts, **settings)
         made.prepare(stand.amount(SUPPRESSIONS, 100))
         yield made
 

@@ -67,7 +67,8 @@ def _apart(result: Result) -> str:
     """What tells it from another result of the same path."""
     plan, usual = result.plan, Plan()
     database = "" if plan.database == usual.database else ", PostgreSQL"
-    return database + ("" if plan.rate == usual.rate else f", account of {plan.rate:,.0f}/s")
+    rate = "" if plan.rate == usual.rate else f", account of {plan.rate:,.0f}/s"
+    return database + rate + ("" if plan.fronts == usual.fronts else f", {plan.fronts} fronts")
 
 
 def _line(series: Series, apart: str) -> str:

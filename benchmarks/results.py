@@ -40,6 +40,7 @@ class Result:
             "minutes": plan.minutes,
             "rows": plan.rows,
             "rate": plan.rate,
+            "fronts": plan.fronts,
         }
         options = "".join(f" --{name} {value}" for name, value in chosen.items() if value != getattr(usual, name))
         return f"python -m benchmarks run {self.name}{options}"
@@ -56,10 +57,11 @@ def keep(result: Result, directory: Path = DIRECTORY) -> Path:
 
 
 def _file(directory: Path, name: str, plan: Plan) -> Path:
-    """Another database or another account is another result."""
+    """Another database, another account or another number of fronts is another result."""
     database = "" if plan.database == Plan().database else f"-{plan.database}"
     rate = "" if plan.rate == Plan().rate else f"-{plan.rate:g}"
-    return directory / ("quick" if plan.quick else "") / f"{name}{database}{rate}.json"
+    fronts = "" if plan.fronts == Plan().fronts else f"-{plan.fronts}-fronts"
+    return directory / ("quick" if plan.quick else "") / f"{name}{database}{rate}{fronts}.json"
 
 
 def _medians(result: Result) -> dict[str, float]:

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     dispatcher_lease: Duration = timedelta(seconds=5)
     dispatch_timeout: Duration = timedelta(seconds=5)
     gate_timeout: Duration = timedelta(seconds=5)
+    fronts: int = Field(default=1, ge=1, le=64)
     workers: int = Field(default=2, ge=1, le=64)
     worker_threads: int = Field(default=16, ge=1, le=256)
     drain_timeout: Duration = timedelta(seconds=30)

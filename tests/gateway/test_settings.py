@@ -123,6 +123,7 @@ def test_variables_of_others_are_left_alone():
         ("RATE_FACTOR", "0", "greater than 0"),
         ("RATE_FACTOR", "1.1", "less than or equal to 1"),
         ("RATE_FACTOR", "nan", "finite"),
+        ("FRONTS", "0", "greater than or equal to 1"),
         ("WORKERS", "two", "valid integer"),
         ("WORKERS", "0", "greater than or equal to 1"),
         ("WORKER_THREADS", "100000", "less than or equal to"),

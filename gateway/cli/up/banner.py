@@ -22,7 +22,7 @@ def banner(settings: Settings, *, sandbox: bool, own_redis: bool, missing: list[
     """What listens where, where the data is, and what to try."""
     title = f"sesgate is up, except: {', '.join(missing)} (see the log)" if missing else "sesgate is up"
     lines = [title, "", *_listening(settings, sandbox=sandbox, own_redis=own_redis)]
-    for warning in filter(None, (guard_warning(settings), relay_warning(settings))):
+    for warning in filter(None, (guard_warning(settings), relay_warning(settings), fronts_warning(settings))):
         lines += ["", f"  Warning: {warning}"]
     if sandbox:
         lines += ["", *_to_try(settings)]
@@ -38,12 +38,23 @@ def _listening(settings: Settings, *, sandbox: bool, own_redis: bool) -> list[st
         ("metrics", f"{_url(settings.admin_listen)}/metrics"),
         ("Flower", _url(settings.flower_listen)),
         *((("simulated AWS", _url(settings.sandbox_listen)),) if sandbox else ()),
+        *((("fronts", f"{settings.fronts} processes that share the SMTP ports"),) if settings.fronts > 1 else ()),
         *((("behind proxies", ", ".join(map(str, settings.proxy_networks))),) if settings.proxy_networks else ()),
         ("data", str(settings.data_dir.absolute())),
         ("broker", "its own Redis" if own_redis else "the one in SESGATE_BROKER_URL"),
         ("workers", f"{settings.workers} with {settings.worker_threads} threads each"),
     ]
     return [f"  {name:<14} {value}" for name, value in rows]
+
+
+def fronts_warning(settings: Settings) -> str | None:
+    """Measured: two fronts take less than one where every commit waits for the same lock."""
+    if settings.fronts == 1 or not settings.database.startswith("sqlite:"):
+        return None
+    return (
+        f"SESGATE_FRONTS is {settings.fronts} over SQLite, where only one process writes at a time: together they take"
+        " less mail than one. Set it to 1, or use PostgreSQL."
+    )
 
 
 def _tls(listener: Listener, settings: Settings) -> str:

@@ -65,19 +65,25 @@ def plan(settings: Settings, environ: Mapping[str, str], *, sandbox: bool, redis
         ground.append(Child("redis", redis.argv(settings.data_dir.absolute()), environ, Stage.GROUND))
     if sandbox:
         ground.append(Child("sandbox", (*sesgate, "sandbox"), environ, Stage.GROUND))
+    fronts = [Child(name, (*sesgate, "smtp"), environ, Stage.FRONT) for name in _front_names(settings.fronts)]
     workers = [
         Child(f"worker{number}", (*celery, *_worker_options(settings, number)), environ, Stage.WORKERS)
         for number in range(1, settings.workers + 1)
     ]
     return (
         *ground,
-        Child("smtp", (*sesgate, "smtp"), environ, Stage.FRONT),
+        *fronts,
         *workers,
         Child("webhook", webhook_argv(settings), environ, Stage.HTTP),
         *((Child("feedback-queue", queue_argv(), environ, Stage.HTTP),) if settings.feedback_queue_url else ()),
         Child("admin", admin_argv(settings), environ, Stage.HTTP),
         Child("flower", (*celery, "flower"), environ, Stage.HTTP),
     )
+
+
+def _front_names(number: int) -> tuple[str, ...]:
+    """They share the ports: the kernel gives each new connection to one of them (SO_REUSEPORT)."""
+    return ("smtp",) if number == 1 else tuple(f"smtp{one}" for one in range(1, number + 1))
 
 
 def _worker_options(settings: Settings, number: int) -> tuple[str, ...]:

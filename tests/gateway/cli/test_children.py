@@ -20,6 +20,14 @@ def test_neither_a_sandbox_nor_a_redis_is_started_unasked():
     assert names == ["smtp", "worker1", "webhook", "admin", "flower"]
 
 
+def test_several_fronts_end_together_before_everything_else():
+    children = {child.name: child for child in plan(Settings(fronts=2), {}, sandbox=False, redis=None)}
+    fronts = [children["smtp1"], children["smtp2"]]
+    assert "smtp" not in children
+    assert [one.stage for one in fronts] == [Stage.FRONT, Stage.FRONT]
+    assert fronts[0].argv == fronts[1].argv
+
+
 def test_the_feedback_queue_is_read_exactly_when_one_is_set():
     settings = read_settings({"SESGATE_FEEDBACK_QUEUE_URL": "http://127.0.0.1:4566/000000000000/sesgate-feedback"})
     children = {child.name: child for child in plan(settings, {}, sandbox=True, redis=None)}

@@ -97,6 +97,17 @@ def test_the_banner_says_where_everything_is_and_what_to_try(tmp_path):
     assert text.count("swaks --server 127.0.0.1:2525") == 3
 
 
+def test_several_fronts_over_sqlite_are_warned_of():
+    over_sqlite = banner(Settings(fronts=2), sandbox=False, own_redis=True, missing=[])
+    over_postgresql = banner(
+        Settings(fronts=2, database_url="postgresql://db/sesgate"), sandbox=False, own_redis=True, missing=[]
+    )
+    assert "SESGATE_FRONTS is 2 over SQLite" in over_sqlite
+    assert "2 processes that share the SMTP ports" in over_sqlite
+    assert "SESGATE_FRONTS" not in over_postgresql
+    assert "SESGATE_FRONTS" not in banner(Settings(), sandbox=False, own_redis=True, missing=[])
+
+
 def test_the_banner_names_the_queue_that_is_read():
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/feedback"
     settings = read_settings({"SESGATE_FEEDBACK_QUEUE_URL": url})
