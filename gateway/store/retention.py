@@ -56,7 +56,11 @@ class Kept:
 
 
 class Retention:
-    """Small transactions, one batch each, so that nobody waits long behind them."""
+    """Small transactions, one batch each, so that nobody waits long behind them.
+
+    Each begins with the oldest: where the order is left open, PostgreSQL reads the table when it believes that much of
+    it is old.
+    """
 
     def __init__(self, db: Database, kept: Kept) -> None:
         self._db = db
@@ -89,7 +93,7 @@ class Retention:
         """A mail that SES has, and of which nothing more was heard, is at its end."""
         return sql.run(
             "UPDATE recipients SET ended_at = ? WHERE id IN (SELECT id FROM recipients WHERE ended_at IS NULL"
-            f" AND status IN ({_FINAL_WITH_AGE}) AND changed_at <= ? LIMIT {BATCH})",
+            f" AND status IN ({_FINAL_WITH_AGE}) AND changed_at <= ? ORDER BY changed_at LIMIT {BATCH})",
             (now, now - span(FINAL_AFTER)),
         )
 
@@ -134,7 +138,7 @@ class Retention:
         """What waits to be understood is kept, however old: it may be the only word of a bounce."""
         return sql.run(
             "UPDATE notifications SET message = NULL WHERE id IN (SELECT id FROM notifications WHERE received_at <= ?"
-            f" AND next_attempt_at IS NULL AND message IS NOT NULL LIMIT {BATCH})",
+            f" AND next_attempt_at IS NULL AND message IS NOT NULL ORDER BY received_at LIMIT {BATCH})",
             (now - span(self._kept.notifications),),
         )
 
@@ -142,7 +146,7 @@ class Retention:
         """Their ids stay longer than their texts, so that a late repetition by SNS is still known as one."""
         return sql.run(
             "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE received_at <= ?"
-            f" AND message IS NULL LIMIT {BATCH})",
+            f" AND message IS NULL ORDER BY received_at LIMIT {BATCH})",
             (now - span(self._kept.notification_ids),),
         )
 
@@ -150,7 +154,7 @@ class Retention:
         """Events of a known recipient go with their message."""
         return sql.run(
             "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE stored_at <= ? AND recipient_id IS NULL"
-            f" LIMIT {BATCH})",
+            f" ORDER BY stored_at LIMIT {BATCH})",
             (now - span(self._kept.events),),
         )
 

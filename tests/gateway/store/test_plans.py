@@ -14,20 +14,21 @@ from gateway.store.errors import OverCapError
 from gateway.store.histories import Histories
 from gateway.store.operations import Action, Operations, Order, Selection
 from gateway.store.queue import Queue
+from gateway.store.group_sending import Acceptance
 from gateway.store.sending import Lease
 from gateway.store.sql import Sql
 from gateway.store.suppression_rows import end_scope, last_lifted
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.gateway.store.test_notifications import apply, bounce, stored
-from tests.support.mail import FACTS, accept, begun, change, claimed, envelope, lease_of
+from tests.support.mail import FACTS, accept, begun, change, claimed, envelope, lease_of, mark
 
-# A handful of rows each, whatever the traffic is; `later` is a bounded look into a table.
+# A handful of rows each, whatever the traffic is; `later` is a bounded look into a table, `v` the values of a group.
 SQLITE_ONLY = True
 
 # What the tests themselves change, instead of waiting.
-OURS = ("claimed_until = 1", "ended_at = 1", "received_at = 1")
-SMALL = ("credentials", "control", "tallies", "later", "part", "CONSTANT ROW")
+OURS = ("claimed_until = 1", "ended_at = id", "received_at = 1")
+SMALL = ("credentials", "control", "tallies", "later", "part", "v", "CONSTANT ROW")
 
 
 def exercise(stores):
@@ -41,6 +42,7 @@ def exercise(stores):
     claim = begun(stores, ids[2])
     sending.content(claim)
     sending.ambiguous(claim, "lost")
+    send_together(stores)
     claimed(stores, ids[3])
     change(stores, "UPDATE recipients SET claimed_until = 1 WHERE id = ?", ids[3])
     stores.sweeping.sweep_lapsed(lease)
@@ -62,6 +64,19 @@ def exercise(stores):
     queue = Queue(stores.db)
     queue.status()
     queue.stops()
+
+
+def send_together(stores):
+    """A group of which two are not plain: the one is claimed already, the other's attempt has ended."""
+    ids = accept(stores, *(f"g{number}@example.com" for number in range(5)))
+    mark(stores, *ids)
+    groups = stores.group_sending
+    candidates = groups.look(ids).candidates
+    claimed(stores, ids[0])
+    groups.begin(candidates).result(30)
+    claims = [one.claim for one in candidates[1:]]
+    stores.sending.accepted(claims[0], "ses-g0")
+    groups.accepted([Acceptance(claim, f"ses-{claim.attempt_id}") for claim in claims]).result(30)
 
 
 def suppress(stores):
@@ -111,7 +126,7 @@ def find(stores, ulid):
 
 def forget(stores, lease, ids):
     """Each step of retention finds something."""
-    change(stores, "UPDATE recipients SET ended_at = 1 WHERE status NOT IN ('QUEUED', 'SENDING') OR id = ?", ids[3])
+    change(stores, "UPDATE recipients SET ended_at = id WHERE status NOT IN ('QUEUED', 'SENDING') OR id = ?", ids[3])
     change(stores, "UPDATE notifications SET received_at = 1")
     stores.retention.run(lease)
 
