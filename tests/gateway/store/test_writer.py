@@ -313,3 +313,27 @@ def _raise(_thread):
 def test_a_future_is_a_future(stores):
     assert isinstance(stores.messages.submit(envelope(), FACTS), Future)
     until(lambda: count(stores) == 1)
+
+
+def test_a_group_that_another_was_in_the_way_of_is_done_again_in_transactions_of_single_pieces():
+    double = _NoTransactions([None, peewee.OperationalError("deadlock detected"), None, None])
+    writer = Writer(double, double, lambda: None, in_the_way=lambda error: "deadlock" in str(error))
+    calls, inside, go_on = [], threading.Event(), threading.Event()
+
+    def hold(sql):
+        inside.set()
+        assert go_on.wait(30)
+
+    def run_all(sql, pieces):
+        calls.append(list(pieces))
+        return [piece * 10 for piece in pieces]
+
+    held = writer.submit(hold)
+    assert inside.wait(30)
+    one, two = (writer.submit_to(run_all, piece) for piece in (1, 2))
+    go_on.set()
+    held.result(timeout=30)
+    assert (one.result(timeout=30), two.result(timeout=30)) == (10, 20)
+    assert calls == [[1, 2], [1], [2]]
+    assert double.endings == []
+    writer.close()
