@@ -60,9 +60,7 @@ def _add_tasks(app: Celery, per_process: PerProcess) -> None:
     @app.task(name=FEEDBACK)
     def feedback(notification_ids: list[int]) -> None:
         """Understand these notifications, as far as nobody has."""
-        services = per_process.get()
-        for notification_id in notification_ids:
-            services.processor.process(notification_id)
+        per_process.get().processor.process(*notification_ids)
 
 
 def _add_dispatcher(app: Celery, per_process: PerProcess, settings: Settings) -> None:

@@ -35,6 +35,7 @@ _UNKNOWN_RATE = 1.0  # a new account's; until GetAccount has answered
 _MARKED_SECONDS = 2.0
 _TRIFLE = 0.02
 _NOTIFICATIONS = 200
+_NOTIFICATIONS_PER_TASK = 25  # a task understands them one after the other
 _ROOM_HERE = 20_000  # ids that wait in this process while the broker takes none
 _OVERDUE_HERE = 4  # for each thread: what one worker left goes to all of them, but for a taste
 _CRASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -242,7 +243,7 @@ class _Loop:
         if not self._stores.notifications.has_due():
             return
         due = self._stores.notifications.mark_due(self._lease, _NOTIFICATIONS)
-        fresh = into_tasks([id_ for id_, overdue in due if not overdue])
+        fresh = into_tasks([id_ for id_, overdue in due if not overdue], _NOTIFICATIONS_PER_TASK)
         self._hand_out(fresh, self._publish_feedback, self._process_here)
         self._process_here([id_ for id_, overdue in due if overdue])
 

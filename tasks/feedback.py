@@ -1,16 +1,20 @@
-"""Understanding a stored notification: events, statuses and suppressions, in one transaction."""
+"""Understanding stored notifications: events, statuses and suppressions, all of one notification's or none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.logs import get_logger
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.events import Applied, UnmatchedError
-from gateway.store.notifications import Notifications, Unprocessed
+from gateway.store.notifications import Notifications, Understood, Unprocessed
 from tasks.ses_events import UnknownEventError, parse_event
 
 log = get_logger(__name__)
+
+# Few enough to hold up, with the write gate in their hand, nobody whom a client waits for.
+_TOGETHER = 25
 
 # How long a report may be ahead of what our own worker has recorded about the same call.
 _MATCH_WITHIN = timedelta(minutes=5)
@@ -24,41 +28,56 @@ class FeedbackProcessor:
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
 
-    def process(self, notification_id: int) -> None:
-        try:
-            unprocessed = self._notifications.read(notification_id)
-            if unprocessed is not None:
-                self._understand(unprocessed)
-        except StoreUnavailableError as error:
-            log.warning("feedback.store_unavailable", notification_id=notification_id, error=str(error))
+    def process(self, *notification_ids: int) -> None:
+        """Some share a commit, and yet each is understood, or fails, by itself."""
+        for at in range(0, len(notification_ids), _TOGETHER):
+            ids = notification_ids[at : at + _TOGETHER]
+            try:
+                self._process_together(self._notifications.read_all(ids))
+            except StoreUnavailableError as error:
+                log.warning("feedback.store_unavailable", notification_ids=ids, error=str(error))
 
-    def _understand(self, unprocessed: Unprocessed) -> None:
-        try:
-            self._apply(unprocessed)
-        except StoreUnavailableError:
-            raise
-        except Exception:
-            # Whatever it is, the others of its task are not to suffer, and it is not to come back every five seconds.
-            log.exception("feedback.failed", notification_id=unprocessed.id)
-            age = datetime.now(UTC) - unprocessed.received_at
-            reason = "it could not be processed; see the workers' log"
-            self._notifications.postpone(unprocessed.id, reason, min(max(age, _SOON), _LATE))
+    def _process_together(self, waiting: Sequence[Unprocessed]) -> None:
+        understood = [(one, read) for one in waiting if (read := self._understand(one)) is not None]
+        outcomes = self._notifications.apply_all([read for _, read in understood])
+        for (unprocessed, read), outcome in zip(understood, outcomes, strict=True):
+            try:
+                self._conclude(unprocessed, read, outcome)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  the same as below
+                self._give_time(unprocessed, error)
 
-    def _apply(self, unprocessed: Unprocessed) -> None:
+    def _understand(self, unprocessed: Unprocessed) -> Understood | None:
+        """What the notification says; None when it is set aside."""
         try:
-            feedbacks = parse_event(unprocessed.message)
+            return Understood(unprocessed.id, parse_event(unprocessed.message), _is_young(unprocessed))
         except UnknownEventError as error:
             log.error("feedback.not_understood", notification_id=unprocessed.id, error=str(error))
             self._notifications.park(unprocessed.id, str(error))
-            return
-        try:
-            applied = self._notifications.apply(unprocessed.id, feedbacks, wait_for_match=_is_young(unprocessed))
-        except UnmatchedError as error:
-            self._notifications.await_match(unprocessed.id, feedbacks, str(error), _MATCH_AGAIN_IN)
-            log.info("feedback.mail_not_known_yet", notification_id=unprocessed.id, error=str(error))
-            return
-        for one in applied:
-            _log_applied(unprocessed.id, one)
+        except Exception as error:  # noqa: BLE001  the others of its task are not to suffer
+            self._give_time(unprocessed, error)
+        return None
+
+    def _conclude(self, unprocessed: Unprocessed, read: Understood, outcome: tuple[Applied, ...] | Exception) -> None:
+        match outcome:
+            case StoreUnavailableError():
+                log.warning("feedback.store_unavailable", notification_ids=(unprocessed.id,), error=str(outcome))
+            case UnmatchedError():
+                self._notifications.await_match(unprocessed.id, read.feedbacks, str(outcome), _MATCH_AGAIN_IN)
+                log.info("feedback.mail_not_known_yet", notification_id=unprocessed.id, error=str(outcome))
+            case Exception():
+                self._give_time(unprocessed, outcome)
+            case _:
+                for one in outcome:
+                    _log_applied(unprocessed.id, one)
+
+    def _give_time(self, unprocessed: Unprocessed, error: Exception) -> None:
+        """Whatever it is, it is not to come back every five seconds."""
+        log.error("feedback.failed", notification_id=unprocessed.id, exc_info=error)
+        age = datetime.now(UTC) - unprocessed.received_at
+        reason = "it could not be processed; see the workers' log"
+        self._notifications.postpone(unprocessed.id, reason, min(max(age, _SOON), _LATE))
 
 
 def _is_young(unprocessed: Unprocessed) -> bool:

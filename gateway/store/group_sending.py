@@ -20,7 +20,7 @@ from gateway.addresses import address_key
 from gateway.lifecycle import Happening, Status, after
 from gateway.reputation import is_counted
 from gateway.store.attempt_ids import new_attempt_id
-from gateway.store.control import STOPPED
+from gateway.store.control import CIRCUIT, STOPPED
 from gateway.store.db import Database
 from gateway.store.sending import ACCEPTED, CLAIMED, HELD, Claim, claim_of, close_circuit, record_acceptance
 from gateway.store.sql import Sql, marks
@@ -115,11 +115,11 @@ class GroupSending:
         once = list({one.claim.attempt_id: one for one in acceptances}.values())
 
         def work(sql: Sql) -> bool:
-            plain = _in_their_attempts(sql, once)
+            plain, probed = _in_their_attempts(sql, once)
             _record_plain(sql, [one for one in once if one.claim.attempt_id in plain])
             others = [one for one in once if one.claim.attempt_id not in plain]
             recorded = [record_acceptance(sql, one.claim, one.ses_message_id) for one in others]
-            return bool(plain or any(recorded)) and close_circuit(sql)
+            return bool(plain or any(recorded)) and probed and close_circuit(sql)
 
         return self._db.submit(work)
 
@@ -218,10 +218,13 @@ def _lock(sql: Sql, table: str, column: str, values: Sequence[object]) -> None:
         sql.all(f"SELECT 1 FROM {table} WHERE {column} IN ({marks(values)}) ORDER BY id{sql.to_change}", values)
 
 
-def _in_their_attempts(sql: Sql, acceptances: Sequence[Acceptance]) -> set[str]:
-    """The attempts that nothing was recorded of, and whose recipient is still in them."""
+def _in_their_attempts(sql: Sql, acceptances: Sequence[Acceptance]) -> tuple[set[str], bool]:
+    """The attempts that nothing was recorded of, and whose recipient is still in them.
+
+    And whether there is a circuit whose time is over.
+    """
     if not acceptances:
-        return set()
+        return set(), False
     attempts = padded(sorted(one.claim.attempt_id for one in acceptances))
     ids = padded(sorted(one.claim.recipient_id for one in acceptances))
     _lock(sql, "attempts", "attempt_id", attempts)
@@ -230,10 +233,13 @@ def _in_their_attempts(sql: Sql, acceptances: Sequence[Acceptance]) -> set[str]:
         f"FROM attempts a JOIN recipients r ON r.id = a.recipient_id WHERE a.attempt_id IN ({marks(attempts)})"
         f" AND a.outcome IS NULL AND r.attempt_id = a.attempt_id AND r.status = '{Status.SENDING}'"
     )
-    plain = sql.value(f"SELECT count(*) {among}", attempts)
+    plain, probed = sql.all(
+        f"SELECT (SELECT count(*) {among}), EXISTS (SELECT 1 FROM control WHERE key = ? AND until <= ?)",
+        (*attempts, CIRCUIT, now_micros()),
+    )[0]
     if plain == len(acceptances):
-        return set(attempts)
-    return {row[0] for row in sql.all(f"SELECT a.attempt_id {among}", attempts)}
+        return set(attempts), bool(probed)
+    return {row[0] for row in sql.all(f"SELECT a.attempt_id {among}", attempts)}, bool(probed)
 
 
 def _record_plain(sql: Sql, acceptances: Sequence[Acceptance]) -> None:
