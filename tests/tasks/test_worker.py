@@ -127,6 +127,21 @@ def test_an_account_that_allows_far_more_than_the_workers_send_does_not_make_the
     assert copies(fresh) == Counter(addresses)
 
 
+def test_a_worker_that_is_to_stop_records_the_calls_it_makes_and_leaves_the_rest(tmp_path, accepted, fresh, redis):
+    fresh.set_faults(latency_ms=300)
+    addresses = flood(accepted, 300)
+    settings = {"SESGATE_WORKER_THREADS": "4", "SESGATE_BROKER_URL": redis.url}
+    with Worker(tmp_path, fresh, "-P", "threads", "-c", "4", **settings) as worker:
+        until(lambda: statuses(accepted).get("SENT", 0) > 8, what="the first are sent")
+        assert worker.stop() == 0
+        assert "Traceback" not in worker.log
+    assert set(statuses(accepted)) == {"SENT", "QUEUED"}
+    fresh.set_faults()
+    with Worker(tmp_path, fresh, "-P", "threads", "-c", "4", **settings) as worker:
+        all_sent(accepted, 300, worker)
+    assert copies(fresh) == Counter(addresses)
+
+
 @pytest.mark.parametrize("outage", ["hang", "kill"])
 def test_without_redis_sending_goes_on(tmp_path, accepted, fresh, redis, outage):
     flood(accepted, 20, "before")
