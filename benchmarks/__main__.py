@@ -16,7 +16,7 @@ from types import FrameType
 
 import click
 
-from benchmarks import accept, backlog, drain, draining, end_to_end, look_up, memory, postfix, web
+from benchmarks import accept, backlog, drain, draining, end_to_end, large_content, look_up, memory, postfix, web
 from benchmarks.frame import Measurement, Plan, Series, SkippedError, Stand, UnsoundError, measure
 from benchmarks.machine import described
 from benchmarks.report import publish, written
@@ -24,7 +24,7 @@ from benchmarks.results import DIRECTORY, Result, commit, keep, read_all
 from gateway.logs import configure_logs
 
 _PACKAGES = ("aiosmtpd", "uvloop", "boto3", "celery", "redis", "gunicorn", "flask", "peewee")
-_MODULES = (accept, draining, drain, web, end_to_end, look_up, backlog, memory)
+_MODULES = (accept, draining, drain, web, end_to_end, look_up, backlog, large_content, memory)
 
 
 def known() -> dict[str, Measurement]:
