@@ -8,17 +8,21 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from operator import itemgetter
+from typing import TypeVar
 
 from gateway.feedback import Feedback
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.events import Applied, Source, suppress_early, take_in
-from gateway.store.sql import Sql
+from gateway.store.sql import Sql, marks
 from gateway.store.times import from_micros, now_micros, span, to_micros
 from gateway.suppression_policy import Policy
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,15 @@ class Unprocessed:
     id: int
     message: str
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a notification reports, and whether a mail that is not known may still become so."""
+
+    id: int
+    feedbacks: Sequence[Feedback]
+    wait_for_match: bool
 
 
 # The hint of the webhook goes out at once; the dispatcher looks after what nobody took up in this time.
@@ -65,19 +78,25 @@ class Notifications:
 
         Each is a piece of work of its own, so that one that the database does not take keeps none of the others out.
         """
-        futures = [self.submit(each) for each in notifications]
-        deadline = time.monotonic() + self._db.gate_timeout  # for all of them together, not for one after the other
-        return [self._outcome(future, deadline) for future in futures]
+        deadline = self._deadline()  # for all of them together, not for one after the other
+        return [self._stored(future, deadline) for future in [self.submit(each) for each in notifications]]
 
-    def _outcome(self, future: Future[int | None], deadline: float) -> int | StoreError | None:
+    def _stored(self, future: Future[int | None], deadline: float) -> int | StoreError | None:
         try:
-            with suppress(TimeoutError):
-                return future.result(timeout=max(0.0, deadline - time.monotonic()))
-            if future.cancel():  # it was not begun, and never will be
-                return StoreUnavailableError(f"The database was busy for {self._db.gate_timeout:g} s.")
-            return future.result()
+            return self._settle(future, deadline)
         except StoreError as error:
             return error
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._db.gate_timeout
+
+    def _settle(self, future: Future[T], deadline: float) -> T:
+        """Like the database's `settle`, for one of many that share a deadline."""
+        with suppress(TimeoutError):
+            return future.result(timeout=max(0.0, deadline - time.monotonic()))
+        if future.cancel():  # it was not begun, and never will be
+            raise StoreUnavailableError(f"The database was busy for {self._db.gate_timeout:g} s.")
+        return future.result()
 
     def mark_due(self, lease: Lease, limit: int) -> list[tuple[int, bool]]:
         """Mark unprocessed notifications for this dispatcher: ids, and whether nobody took up an earlier mark."""
@@ -102,13 +121,17 @@ class Notifications:
 
     def read(self, notification_id: int) -> Unprocessed | None:
         """A notification that is still to be understood; None when somebody has done it."""
+        return next(iter(self.read_all((notification_id,))), None)
+
+    def read_all(self, notification_ids: Sequence[int]) -> list[Unprocessed]:
+        """Those that are still to be understood, in the order of their ids."""
         with self._db.read() as sql:
-            row = sql.one(
-                "SELECT message, received_at FROM notifications"
-                " WHERE id = ? AND processed_at IS NULL AND message IS NOT NULL",
-                (notification_id,),
+            rows = sql.all(
+                f"SELECT id, message, received_at FROM notifications WHERE id IN ({marks(notification_ids)})"
+                " AND processed_at IS NULL AND message IS NOT NULL ORDER BY id",
+                notification_ids,
             )
-        return None if row is None else Unprocessed(notification_id, row[0], from_micros(row[1]))
+        return [Unprocessed(id_, message, from_micros(received_at)) for id_, message, received_at in rows]
 
     def apply(
         self, notification_id: int, feedbacks: Sequence[Feedback], *, wait_for_match: bool
@@ -119,19 +142,20 @@ class Notifications:
         `wait_for_match`, UnmatchedError undoes everything when a report names a mail by an SES message id that no
         attempt has (yet).
         """
+        one = Understood(notification_id, feedbacks, wait_for_match)
+        return self._db.write(partial(_apply, one=one, policy=self._policy))
 
-        def work(sql: Sql) -> tuple[Applied, ...]:
-            received_at = sql.value(
-                "UPDATE notifications SET processed_at = ?, next_attempt_at = NULL, dispatched_until = NULL, error = ''"
-                " WHERE id = ? AND processed_at IS NULL RETURNING received_at",
-                (now_micros(), notification_id),
-            )
-            if received_at is None:
-                return ()
-            source = Source(notification_id, received_at)
-            return tuple(take_in(sql, source, one, self._policy, wait_for_match=wait_for_match) for one in feedbacks)
+    def apply_all(self, understood: Sequence[Understood]) -> list[tuple[Applied, ...] | Exception]:
+        """Like `apply` for each, in one group commit; in the place of one of which nothing is kept stands why."""
+        deadline = self._deadline()
+        futures = [self._db.submit(partial(_apply, one=one, policy=self._policy)) for one in understood]
+        return [self._applied(future, deadline) for future in futures]
 
-        return self._db.write(work)
+    def _applied(self, future: Future[tuple[Applied, ...]], deadline: float) -> tuple[Applied, ...] | Exception:
+        try:
+            return self._settle(future, deadline)
+        except Exception as error:  # noqa: BLE001  it is told of this one, and harms no other
+            return error
 
     def await_match(self, notification_id: int, feedbacks: Sequence[Feedback], reason: str, wait: timedelta) -> None:
         """Try again after `wait`, for the mail is not known yet; whom the reports name is not mailed meanwhile.
@@ -155,6 +179,20 @@ class Notifications:
     def park(self, notification_id: int, reason: str) -> None:
         """Leave it unprocessed and visible: it is not understood, and trying again would not help."""
         self._db.write(lambda sql: _set_aside(sql, notification_id, reason, None))
+
+
+def _apply(sql: Sql, one: Understood, policy: Policy) -> tuple[Applied, ...]:
+    received_at = sql.value(
+        "UPDATE notifications SET processed_at = ?, next_attempt_at = NULL, dispatched_until = NULL, error = ''"
+        " WHERE id = ? AND processed_at IS NULL RETURNING received_at",
+        (now_micros(), one.id),
+    )
+    if received_at is None:
+        return ()
+    source = Source(one.id, received_at)
+    return tuple(
+        take_in(sql, source, feedback, policy, wait_for_match=one.wait_for_match) for feedback in one.feedbacks
+    )
 
 
 _ROWS = 50  # a statement's text depends on their number, and the database keeps what it has parsed of some

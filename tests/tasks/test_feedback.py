@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.store import events
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.notifications import NewNotification, Notifications
 from gateway.suppression_policy import Reason
@@ -29,7 +30,7 @@ def sent(stores, ses_message_id=ses.MESSAGE_ID, attempt_id=ses.ATTEMPT_ID):
     (id_,) = accept(stores, ses.RECIPIENT)
     claim = begun(stores, id_)
     stores.sending.accepted(claim, ses_message_id)
-    change(stores, "UPDATE attempts SET attempt_id = ?", attempt_id)
+    change(stores, f"UPDATE attempts SET attempt_id = ? WHERE recipient_id = {id_}", attempt_id)
     return id_
 
 
@@ -143,7 +144,7 @@ def test_an_unknown_id_is_nothing_to_do(processor):
     processor.process(12345)
 
 
-@pytest.mark.parametrize("method", ["read", "apply"])
+@pytest.mark.parametrize("method", ["read_all", "apply_all"])
 def test_a_database_that_is_away_leaves_it_for_later(stores, processor, monkeypatch, method):
     notification = stored(stores, delivery())
 
@@ -156,3 +157,61 @@ def test_a_database_that_is_away_leaves_it_for_later(stores, processor, monkeypa
     id_ = sent(stores)
     processor.process(notification)
     assert status(stores, id_) == "DELIVERED"
+
+
+def test_those_of_a_task_share_commits_and_one_that_fails_harms_no_other(stores, processor, monkeypatch):
+    about = [sent(stores, f"ses-{number}", f"{number:032x}") for number in range(30)]
+    messages = [delivery_of(f"{number:032x}") for number in range(30)]
+    messages[3] = "no event"
+    messages[4] = identity_delivery(messageId="of nobody yet")
+    ids = [stored(stores, message, f"sns-{number}") for number, message in enumerate(messages)]
+    commits = counted_commits(stores, monkeypatch)
+    monkeypatch.setattr(events, "happen", failing_for(about[7], events.happen))
+    processor.process(*ids, ids[0], 12345)
+    set_aside = dict(rows(stores, "SELECT id, error FROM notifications WHERE processed_at IS NULL"))
+    assert set(set_aside) == {ids[3], ids[4], ids[7]}
+    assert "could not be processed" in set_aside[ids[7]]
+    delivered = [id_ for number, id_ in enumerate(about) if number not in {3, 4, 7}]
+    assert [status(stores, id_) for id_ in delivered] == ["DELIVERED"] * 27
+    assert status(stores, about[7]) == "SENT"
+    assert len(commits) < 15
+
+
+def test_one_that_cannot_be_set_aside_is_left_for_later_and_the_next_are_processed(stores, processor, monkeypatch):
+    id_ = sent(stores)
+    early, late = stored(stores, identity_delivery(messageId="x"), "sns-1"), stored(stores, delivery(), "sns-2")
+
+    def broken(*_args):
+        raise ValueError("unforeseen")
+
+    monkeypatch.setattr(Notifications, "await_match", broken)
+    processor.process(early, late)
+    assert status(stores, id_) == "DELIVERED"
+    ((error,),) = rows(stores, "SELECT error FROM notifications WHERE processed_at IS NULL")
+    assert "could not be processed" in error
+
+
+def delivery_of(attempt_id):
+    made = delivery()
+    made["mail"]["tags"]["sesgate-attempt"] = [attempt_id]
+    return made
+
+
+def counted_commits(stores, monkeypatch):
+    commits, transaction = [], stores.db._writer._transaction
+
+    def counted():
+        commits.append(None)
+        return transaction()
+
+    monkeypatch.setattr(stores.db._writer, "_transaction", counted)
+    return commits
+
+
+def failing_for(recipient_id, happen):
+    def fail(sql, id_, *rest):
+        if id_ == recipient_id:
+            raise ValueError("unforeseen")
+        return happen(sql, id_, *rest)
+
+    return fail
