@@ -11,10 +11,10 @@ from gateway.addresses import parse_mailbox
 from gateway.credentials import Caps
 from gateway.lifecycle import ENDED_BEFORE_SES
 from gateway.store.errors import OverCapError
+from gateway.store.group_sending import Acceptance
 from gateway.store.histories import Histories
 from gateway.store.operations import Action, Operations, Order, Selection
 from gateway.store.queue import Queue
-from gateway.store.group_sending import Acceptance
 from gateway.store.sending import Lease
 from gateway.store.sql import Sql
 from gateway.store.suppression_rows import end_scope, last_lifted
