@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from contextlib import contextmanager
 
 from gateway.store.sql import Sql
 from tests.support.mail import FACTS, claimed, envelope
@@ -55,6 +57,38 @@ def test_only_postgresql_is_given_a_statement_with_large_content_in_it(stores, m
     stores.messages.submit(envelope(content=octets(LARGE)), FACTS).result(timeout=30)
     stores.messages.submit(envelope(content=octets(2000)), FACTS).result(timeout=30)
     assert max(bound) == (2000 if _is_sqlite(stores) else LARGE)
+
+
+def test_no_statement_has_more_than_one_large_content_in_it(stores, monkeypatch):
+    bound: list[int] = []
+    execute = Sql._execute
+
+    def record(self, statement, parameters):
+        bound.append(sum(len(value) for value in parameters if isinstance(value, bytes)))
+        return execute(self, statement, parameters)
+
+    monkeypatch.setattr(Sql, "_execute", record)
+    with standing_writer(stores):
+        futures = [stores.messages.submit(envelope(content=octets(LARGE)), FACTS) for _ in range(3)]
+    for future in futures:
+        future.result(timeout=30)
+    assert max(bound) == (0 if _is_sqlite(stores) else LARGE)
+
+
+@contextmanager
+def standing_writer(stores):
+    """What is submitted within the block is one group."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def work(_sql):
+        inside.set()
+        assert go_on.wait(30)
+
+    held = stores.db.submit(work)
+    assert inside.wait(30)
+    yield
+    go_on.set()
+    held.result(timeout=30)
 
 
 def _is_sqlite(stores):
