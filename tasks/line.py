@@ -25,6 +25,7 @@ _USUAL_TURN, _USUAL_CALL = 0.01, 0.1  # seconds; until there were some
 _NEWEST = 0.05  # how much of a mean the last one is
 _GATHER = 0.01  # seconds that an acceptance waits for others while calls are being made
 _GROUP = 64
+_LONGEST_AHEAD = 2.0  # seconds that an attempt may be begun ahead, well below what `Sender` still calls for
 _LARGEST_ID = 2**63 - 1
 
 
@@ -73,7 +74,8 @@ class Line:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._waiting: deque[_Item] = deque()
-        self._ready: deque[tuple[_Item, Ready]] = deque()  # read, and touched by the keeping thread only
+        # Read, and touched by the keeping thread only. Without a `Ready` it goes by itself.
+        self._ready: deque[tuple[_Item, Ready | None]] = deque()
         self._accepted: list[tuple[_Item, Acceptance]] = []
         self._accepted_since = 0.0
         self._under_way = 0  # handed to the threads and not done
@@ -121,11 +123,12 @@ class Line:
             item.settle()
 
     def _start(self) -> None:
-        if not self._started:
-            targets = [("send-line", self._keep), *((f"send-{number}", self._call) for number in range(self._threads))]
-            self._started = [threading.Thread(target=run, name=name, daemon=True) for name, run in targets]
-            for thread in self._started:
-                thread.start()
+        """Where the system gives no thread, this raises and nothing waits for one; the next task tries again."""
+        while (number := len(self._started)) <= self._threads:
+            run = self._call if number else self._keep
+            thread = threading.Thread(target=run, name=f"send-{number}" if number else "send-line", daemon=True)
+            thread.start()
+            self._started.append(thread)
 
     # The thread that sees to the database
 
@@ -166,7 +169,8 @@ class Line:
 
         So no more than threads come free until those are begun that had to wait for the turn under way.
         """
-        return min(max(self._threads, _AHEAD), int(self._threads * 2 * self._mean_turn / self._mean_call))
+        wait = min(2 * self._mean_turn, _LONGEST_AHEAD)
+        return min(max(self._threads, _AHEAD), int(self._threads * wait / self._mean_call))
 
     def _worthwhile(self) -> int:
         return max(1, self._ahead() // 2)
@@ -178,7 +182,7 @@ class Line:
             accepted, self._accepted = self._accepted, []
         try:
             recorded = self._sender.recording([acceptance for _, acceptance in accepted])
-            begun = self._sender.beginning([ready for _, ready in group])
+            begun = self._sender.beginning([ready for _, ready in group if ready is not None])
             self._read_more()
             self._hand_out(group, begun())
             recorded()
@@ -190,7 +194,7 @@ class Line:
             for item, _ in accepted:
                 item.settle()
 
-    def _take_ready(self) -> list[tuple[_Item, Ready]]:
+    def _take_ready(self) -> list[tuple[_Item, Ready | None]]:
         """As many as there is room for."""
         if self._draining:
             self._let_go()
@@ -213,28 +217,36 @@ class Line:
         with self._changed:
             room = 0 if self._draining else self._threads + self._ahead() - len(self._ready)
             items = [self._waiting.popleft() for _ in range(min(len(self._waiting), room, _GROUP))]
-        by_id: dict[int, _Item] = {}
+        once = {item.recipient_id: item for item in items}  # twice in a group is once
+        read = self._read(once)
+        self._ready.extend(read)
+        kept = {item.recipient_id for item, _ in read}
         for item in items:
-            if by_id.setdefault(item.recipient_id, item) is not item:
-                item.settle()  # twice in a group is once
-        prepared = self._sender.prepare(list(by_id))
-        self._ready.extend((by_id.pop(ready.candidate.claim.recipient_id), ready) for ready in prepared.ready)
-        self._give([_Job(by_id.pop(recipient_id)) for recipient_id in prepared.alone])
-        for item in by_id.values():
-            item.settle()
+            if item.recipient_id not in kept or item is not once[item.recipient_id]:
+                item.settle()
 
-    def _hand_out(self, group: list[tuple[_Item, Ready]], begun: Begun) -> None:
+    def _read(self, items: dict[int, _Item]) -> list[tuple[_Item, Ready | None]]:
+        try:
+            prepared = self._sender.prepare(list(items))
+        except Exception:
+            # What is begun meanwhile must be called all the same. These were not claimed, and come again.
+            log.exception("send.line_failed", recipients=len(items))
+            return []
+        plain = [(items[ready.candidate.claim.recipient_id], ready) for ready in prepared.ready]
+        return [*plain, *((items[recipient_id], None) for recipient_id in prepared.alone)]
+
+    def _hand_out(self, group: list[tuple[_Item, Ready | None]], begun: Begun) -> None:
+        """First what is written down already: what goes by itself may take its time."""
         attempts = {attempt.claim.attempt_id: attempt for attempt in begun.attempts}
-        jobs = []
+        called, alone = [], []
         for item, ready in group:
-            claim = ready.candidate.claim
-            if claim.attempt_id in attempts:
-                jobs.append(_Job(item, attempts[claim.attempt_id]))
-            elif claim.recipient_id in begun.alone:
-                jobs.append(_Job(item))
+            if ready is not None and ready.candidate.claim.attempt_id in attempts:
+                called.append(_Job(item, attempts[ready.candidate.claim.attempt_id]))
+            elif ready is None or item.recipient_id in begun.alone:
+                alone.append(_Job(item))
             else:
                 item.settle()
-        self._give(jobs)
+        self._give(called + alone)
 
     def _give(self, jobs: list[_Job]) -> None:
         with self._changed:

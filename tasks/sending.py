@@ -42,6 +42,7 @@ _RECORD_PATIENCE = 60.0
 _LARGE = 2 * 1024**2
 _LARGE_AT_ONCE = 2
 _PLACE_PATIENCE = 1.0  # seconds: well below what a claim without an attempt may last
+_TURN_PATIENCE = 5.0  # seconds: what the suppressions and the circuit said is as good as that
 _PLACE_WAIT = timedelta(seconds=10)
 
 
@@ -73,11 +74,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """It is written down; what SES is to be given, and when the writing was asked for (monotonic)."""
+    """It is written down; what SES is to be given, and when the writing was asked for, and done (monotonic)."""
 
     claim: Claim
     raw: bytes
     asked: float
+    begun: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,11 @@ class Sender:
             except Exception:
                 log.exception("send.group_not_begun", recipients=len(ready))
                 return Begun([], [one.candidate.claim.recipient_id for one in ready])
+            now = time.monotonic()
             claimed = [(one.candidate.claim, one.raw) for one in ready]
-            attempts = [Attempt(claim, raw, asked) for claim, raw in claimed if claim.attempt_id in begun.attempt_ids]
+            attempts = [
+                Attempt(claim, raw, asked, now) for claim, raw in claimed if claim.attempt_id in begun.attempt_ids
+            ]
             return Begun(attempts, begun.alone)
 
         return wait
@@ -247,7 +252,7 @@ class Sender:
         if isinstance(begun, Suppression):
             log.info("send.suppressed", message_id=claim.ulid, recipient=claim.address, reason=begun.reason.value)
         elif begun:
-            acceptance = self.call(Attempt(claim, raw, asked))
+            acceptance = self.call(Attempt(claim, raw, asked, time.monotonic()))
             if acceptance is not None:
                 self._record(acceptance)
 
@@ -287,9 +292,7 @@ class Sender:
         """
         claim = attempt.claim
         began = time.monotonic()
-        if began - attempt.asked > self._call_within:
-            # This process stood still. The claim may be another's by now, and a call would be a second mail.
-            reason = "the worker stood still before the call to SES"
+        if (reason := self._too_late(attempt, began)) is not None:
             _insist(lambda: self._stores.sending.released(claim, reason, wait=timedelta(0), counts=False))
             return None
         try:
@@ -300,6 +303,15 @@ class Sender:
             self._record_failure(claim, error, began)
             return None
         return Acceptance(claim, ses_message_id)
+
+    def _too_late(self, attempt: Attempt, now: float) -> str | None:
+        if now - attempt.asked > self._call_within:
+            # This process stood still. The claim may be another's by now, and a call would be a second mail.
+            return "the worker stood still before the call to SES"
+        if now - attempt.begun > _TURN_PATIENCE:
+            # Calls hang. Meanwhile its address may have been suppressed, or sending stopped.
+            return "it waited too long for other calls to SES"
+        return None
 
     def _record_failure(self, claim: Claim, error: SesError, began: float) -> None:
         reason, error_class = str(error), error.error_class.value

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TypeVar
 
 from gateway.addresses import address_key
@@ -102,11 +103,17 @@ class GroupSending:
         once = list({one.claim.recipient_id: one for one in candidates}.values())
 
         def work(sql: Sql) -> Begun:
+            # First of all: what is asked while others are waited for is old when they are done.
+            _lock(sql, "recipients", "id", padded([one.claim.recipient_id for one in once]))
             now = now_micros()
-            stopped, suppressed = _what_stands_against(sql, once, now)
-            free = [] if stopped else [one.claim for one in once if one.claim.recipient_id not in suppressed]
+            most, suppressed = _what_stands_against(sql, once, now)
+            wanted = once[:most]
+            free = [one for one in wanted if one.claim.recipient_id not in suppressed]
             begun = _claim_all(sql, free, now, now + self._claim_lease)
-            return Begun(frozenset(claim.attempt_id for claim in begun), [] if stopped else sorted(suppressed))
+            return Begun(
+                frozenset(claim.attempt_id for claim in begun),
+                sorted(suppressed & {one.claim.recipient_id for one in wanted}),
+            )
 
         return self._db.submit(work)
 
@@ -126,6 +133,7 @@ class GroupSending:
 
 _CLAIMED = after(Status.QUEUED, Happening.CLAIM)
 _SENT = after(_CLAIMED, Happening.SEND)
+_CIRCUIT = f"SELECT 1 FROM control WHERE key = '{CIRCUIT}'"
 _ATTEMPT = "(?, ?, ?, '')"
 _LOOK = f"SELECT r.address_key, r.status, r.dispatched_until, {CLAIMED} r.id IN ({{}}) ORDER BY r.id"
 
@@ -150,13 +158,14 @@ def _is_marked(status: str, dispatched_until: int | None, now: int) -> bool:
     return status == Status.QUEUED and dispatched_until is not None and dispatched_until > now
 
 
-def _what_stands_against(sql: Sql, candidates: Sequence[Candidate], now: int) -> tuple[bool, set[int]]:
-    """Whether sending is stopped, and the recipients that an entry of the suppressions is about.
+def _what_stands_against(sql: Sql, candidates: Sequence[Candidate], now: int) -> tuple[int, set[int]]:
+    """How many may go, and the recipients that an entry of the suppressions is about.
 
-    Whether such an entry is in force is for `find` to judge, when the recipient goes by itself.
+    None may while sending is stopped, and one where the circuit's time is over: it shows whether SES takes mail again.
+    Whether an entry is in force is for `find` to judge, when the recipient goes by itself.
     """
     if not candidates:
-        return True, set()
+        return 0, set()
     about: dict[str, list[int]] = {}
     for one in candidates:
         domain, scope = domain_key_of(one.address_key), one.claim.origin.credential
@@ -164,25 +173,30 @@ def _what_stands_against(sql: Sql, candidates: Sequence[Candidate], now: int) ->
             about.setdefault(key, []).append(one.claim.recipient_id)
     keys = padded(list(about))
     among = f"FROM suppressions WHERE address_key IN ({marks(keys)})"
-    stopped, entries = sql.all(f"SELECT EXISTS ({STOPPED}), (SELECT count(*) {among})", (now, *keys))[0]
-    rows = sql.all(f"SELECT address_key {among}", keys) if entries else []
-    return bool(stopped), {recipient_id for row in rows for recipient_id in about[row[0]]}
+    asked = f"SELECT EXISTS ({STOPPED}), EXISTS ({_CIRCUIT}), (SELECT count(*) {among})"
+    stopped, probing, entries = sql.all(asked, (now, *keys))[0]
+    rows = sql.all(f"SELECT address_key {among}", keys) if entries and not stopped else []
+    most = 0 if stopped else 1 if probing else len(candidates)
+    return most, {recipient_id for row in rows for recipient_id in about[row[0]]}
 
 
-def _claim_all(sql: Sql, claims: Sequence[Claim], now: int, until: int) -> list[Claim]:
-    """Compare and set each, and write the attempts of those down that are ours by it."""
-    if not claims:
+def _claim_all(sql: Sql, candidates: Sequence[Candidate], now: int, until: int) -> list[Claim]:
+    """Compare and set each, and write the attempts of those down that are ours by it.
+
+    The address is compared, too: SQLite gives the last id of all again when its recipient was erased meanwhile.
+    """
+    if not candidates:
         return []
-    _lock(sql, "recipients", "id", [claim.recipient_id for claim in claims])
-    pairs = padded([(claim.recipient_id, claim.attempt_id) for claim in claims])
+    claims = [one.claim for one in candidates]
+    wanted = padded([(one.claim.recipient_id, one.claim.attempt_id, one.address_key) for one in candidates])
     claimed = sql.run(
         f"UPDATE recipients SET status = '{_CLAIMED}', reason = '', attempts = attempts + 1, attempt_id = v.column2,"
         " claimed_until = ?, dispatched_until = NULL, changed_at = ?"
-        f" FROM (VALUES {_pairs(pairs)}) AS v WHERE recipients.id = v.column1 AND status = '{Status.QUEUED}'"
-        f" AND dispatched_until > ? AND next_attempt_at <= ? AND NOT EXISTS ({HELD})",
-        (until, now, *_flat(pairs), now, now),
+        f" FROM (VALUES {_rows(wanted)}) AS v WHERE recipients.id = v.column1 AND address_key = v.column3"
+        f" AND status = '{Status.QUEUED}' AND dispatched_until > ? AND next_attempt_at <= ? AND NOT EXISTS ({HELD})",
+        (until, now, *chain.from_iterable(wanted), now, now),
     )
-    ours = list(claims) if claimed == len(claims) else _ours(sql, claims)
+    ours = claims if claimed == len(claims) else _ours(sql, claims)
     if ours:
         sql.run(
             "INSERT INTO attempts (attempt_id, recipient_id, started_at, detail)"
@@ -204,17 +218,14 @@ def _ours(sql: Sql, claims: Sequence[Claim]) -> list[Claim]:
     return [claim for claim in claims if claim.attempt_id in found]
 
 
-def _pairs(pairs: Sequence[object]) -> str:
-    return ", ".join(["(?, ?)"] * len(pairs))
-
-
-def _flat(pairs: Iterable[tuple[object, object]]) -> list[object]:
-    return [value for pair in pairs for value in pair]
+def _rows(rows: Sequence[Sequence[object]]) -> str:
+    """As many as there are, behind VALUES."""
+    return ", ".join([f"({marks(rows[0])})"] * len(rows))
 
 
 def _lock(sql: Sql, table: str, column: str, values: Sequence[object]) -> None:
     """On PostgreSQL: two groups with the same rows take them in the same order, so that neither waits for the other."""
-    if sql.to_change:
+    if values and sql.to_change:
         sql.all(f"SELECT 1 FROM {table} WHERE {column} IN ({marks(values)}) ORDER BY id{sql.to_change}", values)
 
 
@@ -250,8 +261,8 @@ def _record_plain(sql: Sql, acceptances: Sequence[Acceptance]) -> None:
     called = padded([(one.claim.attempt_id, one.ses_message_id) for one in acceptances])
     sql.run(
         f"UPDATE attempts SET finished_at = ?, outcome = '{ACCEPTED}', detail = v.column2, ses_message_id = v.column2"
-        f" FROM (VALUES {_pairs(called)}) AS v WHERE attempts.attempt_id = v.column1",
-        (now, *_flat(called)),
+        f" FROM (VALUES {_rows(called)}) AS v WHERE attempts.attempt_id = v.column1",
+        (now, *chain.from_iterable(called)),
     )
     counted: list[int] = []
     others: list[int] = []

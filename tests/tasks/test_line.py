@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -212,6 +213,34 @@ def test_where_ses_is_slow_nothing_is_begun_ahead(stores, ses, line):
         ses.open.set()
 
 
+def test_what_was_begun_ahead_and_waited_too_long_for_calls_that_hang_is_not_called(stores, ses, line, monkeypatch):
+    """Its address may have been suppressed meanwhile, or sending stopped."""
+    line._mean_turn, line._mean_call = 10.0, 0.001
+    ids = many(stores, 50)
+    ses.open.clear()
+    with task(line, ids):
+        until(lambda: len(ses.asked) == THREADS and statuses(stores)["SENDING"] > THREADS)
+        monkeypatch.setattr(sending_module, "_TURN_PATIENCE", 0.0)
+        ses.open.set()
+    assert len(ses.sent) == THREADS
+    assert statuses(stores) == {"SENT": THREADS, "QUEUED": 50 - THREADS}
+    assert rows(
+        stores, "SELECT DISTINCT attempts, reason FROM recipients WHERE status = 'QUEUED' AND reason <> ''"
+    ) == [(0, "it waited too long for other calls to SES")]
+
+
+def test_what_goes_by_itself_takes_no_more_room_than_the_rest(stores, ses, line):
+    line._mean_call = 1000.0
+    ids = many(stores, 50)
+    change(stores, "UPDATE messages SET size = ?", SMALL + 1)
+    ses.open.clear()
+    with task(line, ids):
+        until(lambda: len(ses.asked) == THREADS and len(line._ready) == THREADS)
+        assert line._under_way == THREADS
+        ses.open.set()
+    assert statuses(stores) == {"SENT": 50}
+
+
 @pytest.mark.parametrize("key", [PAUSE, CIRCUIT])
 def test_what_is_stopped_in_the_middle_of_a_task_begins_no_more(stores, ses, line, key):
     line._mean_call = 1000.0
@@ -269,6 +298,35 @@ def test_a_database_that_is_away_before_the_call_sends_nothing(stores, ses, line
     line.send(ids)
     assert ses.sent == []
     assert statuses(stores) == {"QUEUED": 5}
+
+
+def test_what_is_begun_is_called_although_the_next_ones_cannot_be_read_meanwhile(stores, ses, line, monkeypatch):
+    times, prepare = itertools.count(), Sender.prepare
+
+    def failing(sender, ids):
+        return prepare(sender, ids) if next(times) != 1 else 1 / 0
+
+    monkeypatch.setattr(Sender, "prepare", failing)
+    line.send(many(stores, 50))
+    assert set(statuses(stores)) == {"SENT", "QUEUED"}
+    assert rows(stores, "SELECT count(*) FROM attempts WHERE outcome IS NULL") == [(0,)]
+
+
+def test_a_system_that_gives_no_thread_fails_the_task_and_not_those_after_it(stores, line, monkeypatch):
+    times, start = itertools.count(), threading.Thread.start
+
+    def failing(thread):
+        if next(times) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    ids = many(stores, 5)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", failing)
+        with pytest.raises(RuntimeError, match="new thread"):
+            line.send(ids)
+    line.send(ids)
+    assert statuses(stores) == {"SENT": 5}
 
 
 @pytest.mark.parametrize("step", ["look", "begin", "accepted"])

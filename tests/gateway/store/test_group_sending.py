@@ -8,9 +8,13 @@ import pytest
 from gateway.addresses import parse_mailbox
 from gateway.store.control import CIRCUIT, PAUSE
 from gateway.store.group_sending import SMALL, Acceptance, padded
+from gateway.store.suppression_rows import suppress
+from gateway.store.times import now_micros
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
 from tests.support.mail import CONTENT, accept, begun, change, claimed, column, lease_of, mark, rows, status
+from tests.support.meeting import Held, waits_for_a_lock
+from tests.support.waiting import until
 
 NAMES = [f"{letter}@example.com" for letter in "abcdefg"]
 
@@ -178,6 +182,41 @@ def test_a_group_is_left_alone_while_sending_is_stopped(stores, key, lasting):
     assert everything(stores) == before
     stores.control.remove(key)
     assert len(begin(stores, candidates).attempt_ids) == len(candidates)
+
+
+def test_where_the_circuits_time_is_over_a_group_begins_one(stores):
+    """Marks may outlive the circuit. All of them would be refused together, or one after the other."""
+    stores.suppressions.add(parse_mailbox(NAMES[3]), Reason.MANUAL, source="", detail="", actor="jane")
+    candidates = seen(stores, *accept(stores, *NAMES))
+    stores.control.put(CIRCUIT, {"reason": "paused"}, lasting=timedelta(seconds=-1))
+    found = begin(stores, candidates)
+    assert (found.attempt_ids, found.alone) == (ids_of(candidates[:1]), [])
+    assert sorted(row[1] for row in everything(stores)) == ["QUEUED"] * (len(NAMES) - 1) + ["SENDING"]
+
+
+def test_a_recipient_that_has_the_id_of_one_that_was_erased_does_not_get_its_mail(stores):
+    (id_,) = accept(stores, "erased@example.com")
+    candidates = seen(stores, id_)
+    change(stores, "UPDATE recipients SET address = 'new@example.com', address_key = 'new@example.com'")
+    assert begin(stores, candidates).attempt_ids == frozenset()
+    assert status(stores, id_) == "QUEUED"
+
+
+def test_the_suppressions_are_asked_when_whoever_had_the_recipient_in_hand_is_done(pair):
+    ours, others = pair
+    (id_,) = accept(ours, "a@example.com")
+    candidates = seen(ours, id_)
+
+    def take_in_hand_and_suppress(sql):
+        sql.run("UPDATE recipients SET reason = 'in hand' WHERE id = ?", (id_,))
+        suppress(sql, "a@example.com", "a@example.com", Reason.MANUAL, source="", detail="", at=now_micros())
+
+    held = Held(others, take_in_hand_and_suppress)
+    pending = ours.group_sending.begin(candidates)
+    until(lambda: waits_for_a_lock(ours), what="the group waits for the recipient")
+    held.let_go()
+    found = pending.result(timeout=30)
+    assert (found.attempt_ids, found.alone) == (frozenset(), [id_])
 
 
 def test_of_a_group_what_belongs_to_a_credential_that_is_held_stays(stores):
