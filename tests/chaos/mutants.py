@@ -46,19 +46,18 @@ def no_shield() -> None:
     """The front gives up on a slow store without calling the commit off: it answers 451, and the mail is sent."""
     import asyncio  # noqa: PLC0415
 
-    from gateway.smtp import replies  # noqa: PLC0415
-    from gateway.smtp.handler import Handler  # noqa: PLC0415
+    from gateway.smtp.commits import Commits  # noqa: PLC0415
     from gateway.store.errors import StoreUnavailableError  # noqa: PLC0415
 
-    async def commit(self: Any, envelope: Any, facts: Any, caps: Any = None) -> str:
+    async def accept(self: Any, envelope: Any, facts: Any, caps: Any) -> str:
         outcome = asyncio.wrap_future(self._messages.submit(envelope, facts, caps))
         try:
-            async with asyncio.timeout(self._options.patience):
-                return replies.queued(await asyncio.shield(outcome))
+            async with asyncio.timeout(self._patience._seconds):
+                return str(await asyncio.shield(outcome))
         except TimeoutError:
             raise StoreUnavailableError("The store is slow.") from None
 
-    _replace(Handler, "_commit", commit)
+    _replace(Commits, "accept", accept)
 
 
 def no_sweep() -> None:
@@ -70,22 +69,34 @@ def no_sweep() -> None:
 
 def claim_without_compare() -> None:
     """Whoever asks for a recipient gets it, in whatever status it is."""
-    from gateway.store import sending  # noqa: PLC0415
+    from gateway.store import group_sending, sending  # noqa: PLC0415
     from gateway.store.times import now_micros  # noqa: PLC0415
+
+    take = (
+        "UPDATE recipients SET status = 'SENDING', attempt_id = ?, claimed_until = ?, dispatched_until = NULL,"
+        " changed_at = ? WHERE id = ?"
+    )
 
     def claim(self: Any, recipient_id: int) -> Any:
         def work(sql: Any) -> Any:
             now = now_micros()
-            sql.run(
-                "UPDATE recipients SET status = 'SENDING', attempt_id = ?, claimed_until = ?, dispatched_until = NULL,"
-                " changed_at = ? WHERE id = ?",
-                (secrets.token_hex(16), now + self._dispatch_timeout, now, recipient_id),
-            )
+            sql.run(take, (secrets.token_hex(16), now + self._dispatch_timeout, now, recipient_id))
             return sending._claim(sql, recipient_id)
 
         return self._db.write(work)
 
+    def claim_all(sql: Any, candidates: Any, now: int, until: int) -> Any:
+        claims = [one.claim for one in candidates]
+        sql.many(take, [(one.attempt_id, until, now, one.recipient_id) for one in claims])
+        sql.many(
+            "INSERT INTO attempts (attempt_id, recipient_id, started_at, detail) VALUES (?, ?, ?, '')",
+            [(one.attempt_id, one.recipient_id, now) for one in claims],
+        )
+        return claims
+
     _replace(sending.Sending, "claim", claim)
+    _replace(group_sending, "_claim_all", claim_all)
+    _replace(group_sending, "_is_marked", lambda *_: True)
 
 
 def stock_data() -> None:
@@ -93,13 +104,14 @@ def stock_data() -> None:
     from aiosmtpd.smtp import SMTP  # noqa: PLC0415
 
     from gateway.content import ContentFacts  # noqa: PLC0415
-    from gateway.smtp import handler  # noqa: PLC0415
+    from gateway.smtp import handler, replies  # noqa: PLC0415
     from gateway.smtp.protocol import GatewaySMTP  # noqa: PLC0415
 
     async def hook(server: Any, session: Any, transaction: Any) -> str:
         content = bytes(transaction.content)
         facts = ContentFacts("", "", None, len(content))
-        return str(await server._handler._commit(handler._frozen(session, transaction, content), facts))
+        envelope = handler._frozen(session, transaction, content)
+        return replies.queued(await server._handler._commits.accept(envelope, facts, None))
 
     async def smtp_data(self: Any, arg: str) -> None:
         self.envelope.rcpt_tos = list(self.envelope.forward_paths)
