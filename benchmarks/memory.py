@@ -93,19 +93,19 @@ def _in_flight(stand: Stand) -> Iterator[Mapping[str, Pair]]:
 
 
 def _weigh(product: Gateway, stores: Stores, redis: Redis, stub: RunningStub) -> Shot:
-    """Everything that Redis has more with messages in flight than with the same programs and none."""
+    """What Redis keeps more with messages in flight than with the same programs and none."""
     product.command("queue", "pause")
     fill_queue(stores, 5 * _ENOUGH, mail_of(2048))
     with product.workers(1, 1):
         until(lambda: stores.control.get("account") is not None, what="the dispatcher knows the account's rate")
-        before = _used(redis)
+        kept, used = _in_keys(redis), _used(redis)
         product.command("queue", "resume")
         until(lambda: stub.summary()["calls"] and _is_settled(redis), every=1.0, what="Redis has what is in flight")
-        used, marked = _used(redis) - before, _marked(stores)
+        kept, used, marked = _in_keys(redis) - kept, _used(redis) - used, _marked(stores)
         product.command("queue", "pause")
     if marked < _ENOUGH or not unfinished(stores):
         raise UnsoundError(f"only {marked} messages were in flight")
-    return Shot(used / marked, {"in flight": marked})
+    return Shot(kept / marked, {"in flight": marked, "whole process, bytes more": used})
 
 
 class _Length:
@@ -119,6 +119,12 @@ def _is_settled(redis: Redis) -> bool:
         now = int(client.llen(f"{KEY_PREFIX}{SEND_QUEUE}"))
     settled, _Length.last = now == _Length.last and now > 0, now
     return settled
+
+
+def _in_keys(redis: Redis) -> int:
+    """Bytes of all that Redis keeps, each key in whole. What its connections and scripts take is not per message."""
+    with redis.client() as client:
+        return sum(int(client.memory_usage(key, samples=0) or 0) for key in client.keys("*"))
 
 
 def _used(redis: Redis) -> int:
