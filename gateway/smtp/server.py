@@ -89,7 +89,30 @@ class Front:
         ListenError when one cannot be had; CertificateError when the certificate is of no use, or missing.
         """
         self._certificates = open_certificates(self._settings)
-        state = FrontState(
+        patience = self._settings.gate_timeout.total_seconds()
+        await self._admission.start(patience)
+        loop = asyncio.get_running_loop()
+        lookups = self._lookups = LookUps(self._suppressions, patience, loop)
+        commits = Commits(self._messages, patience, loop)
+        state, free_space = self._state(), self._free_space()
+        try:
+            for listener in self._settings.listeners:
+                options = self._handler_options(listener)
+                sender_check = self._sender_check()
+                handler = Handler(options, commits, lookups, free_space, self._inspections, sender_check)
+                self._servers.append(await self._listen(listener, state, handler))
+        except ListenError:
+            await self._end()
+            raise
+        if self._certificates is not None:
+            self._refreshing = asyncio.create_task(self._refresh_certificates(self._certificates))
+        addresses = tuple(_address(sock) for server in self._servers for sock in server.sockets)
+        log.info("smtp.listening", addresses=[str(address) for address in addresses])
+        _warn_of(self._settings)
+        return addresses
+
+    def _state(self) -> FrontState:
+        return FrontState(
             hostname=self._hostname,
             max_message_bytes=self._settings.max_message_bytes,
             admission=self._admission,
@@ -101,35 +124,9 @@ class Front:
             in_flight=OctetsInFlight(max(self._limits.octets_in_flight, 2 * self._settings.max_message_bytes)),
             certificates=self._certificates,
         )
-        free_space = FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._disk_looks)
-        patience = self._settings.gate_timeout.total_seconds()
-        await self._admission.start(patience)
-        loop = asyncio.get_running_loop()
-        self._lookups = LookUps(self._suppressions, patience, loop)
-        commits = Commits(self._messages, patience, loop)
-        try:
-            for listener in self._settings.listeners:
-                handler = Handler(
-                    self._handler_options(listener),
-                    commits,
-                    self._lookups,
-                    free_space,
-                    self._inspections,
-                    self._sender_check(),
-                )
-                self._servers.append(await self._listen(listener, state, handler))
-        except ListenError:
-            await self._end()
-            raise
-        if self._certificates is not None:
-            self._refreshing = asyncio.create_task(self._refresh_certificates(self._certificates))
-        addresses = tuple(_address(sock) for server in self._servers for sock in server.sockets)
-        log.info("smtp.listening", addresses=[str(address) for address in addresses])
-        if warning := relay_warning(self._settings):
-            log.warning("smtp.relay_open", reason=warning)
-        if warning := guard_warning(self._settings):
-            log.warning("smtp.staging_guard", reason=warning)
-        return addresses
+
+    def _free_space(self) -> FreeSpace:
+        return FreeSpace(_where_mail_is_kept(self._settings), self._settings.min_free_bytes, self._disk_looks)
 
     @property
     def has_certificate(self) -> bool:
@@ -267,6 +264,14 @@ async def _serve(front: Front) -> None:
     draining.cancel()
     with suppress(asyncio.CancelledError):
         await draining
+
+
+def _warn_of(settings: Settings) -> None:
+    """What an operator may have set without meaning it."""
+    if warning := relay_warning(settings):
+        log.warning("smtp.relay_open", reason=warning)
+    if warning := guard_warning(settings):
+        log.warning("smtp.staging_guard", reason=warning)
 
 
 def _descriptors() -> int:
