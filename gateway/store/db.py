@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -57,10 +58,14 @@ class Database(ABC):
         """Like `submit`, and wait as `settle` does."""
         return self.settle(self.submit(run))
 
-    def settle(self, future: Future[T]) -> T:
-        """Wait for a write. StoreUnavailableError when it could not be begun in time; nothing was kept then."""
+    def settle(self, future: Future[T], deadline: float | None = None) -> T:
+        """Wait for a write. StoreUnavailableError when it could not be begun in time; nothing was kept then.
+
+        In time is within the gate's time-out, or before a `deadline` (monotonic) that it shares with others.
+        """
+        patience = self.gate_timeout if deadline is None else max(0.0, deadline - time.monotonic())
         with suppress(TimeoutError):
-            return future.result(timeout=self.gate_timeout)
+            return future.result(timeout=patience)
         if future.cancel():
             raise StoreUnavailableError(f"The database was busy for {self.gate_timeout:g} s.")
         return future.result()

@@ -5,24 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import TypeVar
 
 from gateway.feedback import Feedback
 from gateway.store.control import Lease, require_lease
 from gateway.store.db import Database
-from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.errors import StoreError
 from gateway.store.events import Applied, Source, suppress_early, take_in
 from gateway.store.sql import Sql, marks
 from gateway.store.times import from_micros, now_micros, span, to_micros
 from gateway.suppression_policy import Policy
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +79,12 @@ class Notifications:
 
     def _stored(self, future: Future[int | None], deadline: float) -> int | StoreError | None:
         try:
-            return self._settle(future, deadline)
+            return self._db.settle(future, deadline)
         except StoreError as error:
             return error
 
     def _deadline(self) -> float:
         return time.monotonic() + self._db.gate_timeout
-
-    def _settle(self, future: Future[T], deadline: float) -> T:
-        """Like the database's `settle`, for one of many that share a deadline."""
-        with suppress(TimeoutError):
-            return future.result(timeout=max(0.0, deadline - time.monotonic()))
-        if future.cancel():  # it was not begun, and never will be
-            raise StoreUnavailableError(f"The database was busy for {self._db.gate_timeout:g} s.")
-        return future.result()
 
     def mark_due(self, lease: Lease, limit: int) -> list[tuple[int, bool]]:
         """Mark unprocessed notifications for this dispatcher: ids, and whether nobody took up an earlier mark."""
@@ -153,7 +141,7 @@ class Notifications:
 
     def _applied(self, future: Future[tuple[Applied, ...]], deadline: float) -> tuple[Applied, ...] | Exception:
         try:
-            return self._settle(future, deadline)
+            return self._db.settle(future, deadline)
         except Exception as error:  # noqa: BLE001  it is told of this one, and harms no other
             return error
 
