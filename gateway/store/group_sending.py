@@ -23,7 +23,7 @@ from gateway.reputation import is_counted
 from gateway.store.attempt_ids import new_attempt_id
 from gateway.store.control import CIRCUIT, STOPPED
 from gateway.store.db import Database
-from gateway.store.sending import ACCEPTED, CLAIMED, HELD, Claim, claim_of, close_circuit, record_acceptance
+from gateway.store.sending import ACCEPTED, CLAIMABLE, CLAIMED, Claim, claim_of, close_circuit, record_acceptance
 from gateway.store.sql import Sql, marks
 from gateway.store.times import now_micros, span
 from gateway.subjects import domain_key_of, entry_key
@@ -193,7 +193,7 @@ def _claim_all(sql: Sql, candidates: Sequence[Candidate], now: int, until: int) 
         f"UPDATE recipients SET status = '{_CLAIMED}', reason = '', attempts = attempts + 1, attempt_id = v.column2,"
         " claimed_until = ?, dispatched_until = NULL, changed_at = ?"
         f" FROM (VALUES {_rows(wanted)}) AS v WHERE recipients.id = v.column1 AND address_key = v.column3"
-        f" AND status = '{Status.QUEUED}' AND dispatched_until > ? AND next_attempt_at <= ? AND NOT EXISTS ({HELD})",
+        f" AND {CLAIMABLE}",
         (until, now, *chain.from_iterable(wanted), now, now),
     )
     ours = claims if claimed == len(claims) else _ours(sql, claims)

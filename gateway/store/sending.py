@@ -149,16 +149,13 @@ class Sending:
             now = now_micros()
             claimed = sql.run(
                 "UPDATE recipients SET status = ?, reason = '', attempt_id = ?, claimed_until = ?,"
-                " dispatched_until = NULL, changed_at = ? WHERE id = ? AND status = ? AND dispatched_until > ?"
-                " AND next_attempt_at <= ?"
-                f" AND NOT EXISTS ({STOPPED}) AND NOT EXISTS ({HELD})",
+                f" dispatched_until = NULL, changed_at = ? WHERE id = ? AND {CLAIMABLE} AND NOT EXISTS ({STOPPED})",
                 (
                     after(Status.QUEUED, Happening.CLAIM).value,
                     attempt_id,
                     now + self._dispatch_timeout,
                     now,
                     recipient_id,
-                    Status.QUEUED.value,
                     now,
                     now,
                     now,
@@ -354,7 +351,9 @@ _SELECT_DUE = f"SELECT id, dispatched_until {_DUE} ORDER BY next_attempt_at, id"
 
 
 # A credential that is held, of the recipient at hand.
-HELD = "SELECT 1 FROM credentials c WHERE c.id = recipients.credential_id AND c.held_at IS NOT NULL"
+_HELD = "SELECT 1 FROM credentials c WHERE c.id = recipients.credential_id AND c.held_at IS NOT NULL"
+# A recipient that may be claimed now (now is bound twice), unless sending is stopped altogether.
+CLAIMABLE = f"status = '{Status.QUEUED}' AND dispatched_until > ? AND next_attempt_at <= ? AND NOT EXISTS ({_HELD})"
 
 
 def _credentials(sql: Sql) -> list[int]:
@@ -363,7 +362,7 @@ def _credentials(sql: Sql) -> list[int]:
 
 
 def _is_held(sql: Sql, recipient_id: int) -> bool:
-    return sql.value(f"SELECT 1 FROM recipients WHERE id = ? AND EXISTS ({HELD})", (recipient_id,)) is not None
+    return sql.value(f"SELECT 1 FROM recipients WHERE id = ? AND EXISTS ({_HELD})", (recipient_id,)) is not None
 
 
 def _claim(sql: Sql, recipient_id: int) -> Claim:
