@@ -21,7 +21,7 @@ FEEDBACK = "sesgate.feedback"
 log = get_logger(__name__)
 
 # Far more than what is ever on its way where anybody consumes. Looked at this often.
-_MOST_TASKS = 2000
+_MOST_TASKS = 500
 _LOOK_EVERY = 1.0  # seconds
 
 _HINTS_TOGETHER = 100  # the ids of one task
