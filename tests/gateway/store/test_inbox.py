@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from gateway.store import notifications
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.notifications import NewNotification
+from tests.support.busy_writer import standing_writer
 from tests.support.mail import rows
 from tests.support.stores import sqlite_stores
 
@@ -42,22 +42,12 @@ def test_what_several_threads_bring_meanwhile_is_stored_by_one_statement(tmp_pat
         return insert_all(sql, group)
 
     monkeypatch.setattr(notifications, "_insert_all", noted)
-    busy, go_on = threading.Event(), threading.Event()
-
-    def occupy(_sql):
-        busy.set()
-        assert go_on.wait(30)
-
     try:
-        occupied = stores.db.submit(occupy)
-        assert busy.wait(30)
-        futures = [stores.notifications.submit(notification(str(number))) for number in range(5)]
-        go_on.set()
-        occupied.result(30)
+        with standing_writer(stores):
+            futures = [stores.notifications.submit(notification(str(number))) for number in range(5)]
         assert len({future.result(30) for future in futures}) == 5
         assert inserted == [5]
     finally:
-        go_on.set()
         stores.close()
 
 
@@ -71,20 +61,10 @@ def test_one_that_the_database_does_not_take_keeps_no_other_out(stores):
 
 def test_none_of_them_waits_longer_than_one_would(tmp_path):
     stores = sqlite_stores(tmp_path, gate_timeout="100ms")
-    busy, go_on = threading.Event(), threading.Event()
-
-    def occupy(_sql):
-        busy.set()
-        assert go_on.wait(30)
-
     try:
-        occupied = stores.db.submit(occupy)
-        assert busy.wait(30)
-        answers = stores.notifications.store_all([notification(str(number)) for number in range(10)])
-        go_on.set()
-        occupied.result(30)
+        with standing_writer(stores):
+            answers = stores.notifications.store_all([notification(str(number)) for number in range(10)])
         assert all(isinstance(answer, StoreUnavailableError) for answer in answers)
         assert rows(stores, "SELECT count(*) FROM notifications") == [(0,)]
     finally:
-        go_on.set()
         stores.close()

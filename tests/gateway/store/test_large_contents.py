@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import threading
-from contextlib import contextmanager
 
 from gateway.store.sql import Sql
+from tests.support.busy_writer import standing_writer
 from tests.support.mail import FACTS, claimed, envelope
 
 LARGE = 3_000_001  # no multiple of a piece
@@ -73,22 +72,6 @@ def test_no_statement_has_more_than_one_large_content_in_it(stores, monkeypatch)
     for future in futures:
         future.result(timeout=30)
     assert max(bound) == (0 if _is_sqlite(stores) else LARGE)
-
-
-@contextmanager
-def standing_writer(stores):
-    """What is submitted within the block is one group."""
-    inside, go_on = threading.Event(), threading.Event()
-
-    def work(_sql):
-        inside.set()
-        assert go_on.wait(30)
-
-    held = stores.db.submit(work)
-    assert inside.wait(30)
-    yield
-    go_on.set()
-    held.result(timeout=30)
 
 
 def _is_sqlite(stores):

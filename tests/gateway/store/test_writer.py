@@ -11,6 +11,7 @@ import pytest
 
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.writer import Writer
+from tests.support.busy_writer import hold_the_writer
 from tests.support.mail import CONTENT, FACTS, accept, envelope, rows
 from tests.support.stores import sqlite_stores
 from tests.support.waiting import until
@@ -40,19 +41,6 @@ def gate_shut_by_another_process(directory):
 
 def count(stores, table="messages"):
     return rows(stores, f"SELECT count(*) FROM {table}")[0][0]
-
-
-def hold_the_writer(stores):
-    """The writer's thread stands inside a transaction until the event is set."""
-    inside, go_on = threading.Event(), threading.Event()
-
-    def work(sql):
-        inside.set()
-        assert go_on.wait(30)
-
-    held = stores.db.submit(work)
-    assert inside.wait(30)
-    return held, go_on
 
 
 def test_nothing_is_seen_before_the_commit_and_everything_after_it(stores):
