@@ -213,6 +213,38 @@ def test_where_ses_is_slow_nothing_is_begun_ahead(stores, ses, line):
         ses.open.set()
 
 
+def test_where_the_database_is_slow_no_more_is_begun_ahead_than_is_called_in_two_seconds(line):
+    line._mean_turn, line._mean_call = 100.0, 1.0
+    assert line._ahead() == 2 * THREADS
+
+
+def test_what_is_written_down_is_called_before_what_goes_by_itself(stores, line, monkeypatch):
+    line._mean_call = 1000.0
+    plain, (large,) = many(stores, THREADS - 1), marked(stores, "large@example.com")
+    change(
+        stores,
+        "UPDATE messages SET size = ? WHERE id = (SELECT message_id FROM recipients WHERE id = ?)",
+        SMALL + 1,
+        large,
+    )
+    given, give = [], line._give
+
+    def noted(jobs):
+        given.extend(job.item.recipient_id for job in jobs)
+        give(jobs)
+
+    monkeypatch.setattr(line, "_give", noted)
+    monkeypatch.setattr(line, "_read", backwards(line._read))
+    line.send([*plain, large])
+    assert sorted(given) == [*plain, large]
+    assert given[-1] == large
+
+
+def backwards(read):
+    """What goes by itself is read last; here it stands first in its group."""
+    return lambda items: list(reversed(read(items)))
+
+
 def test_what_was_begun_ahead_and_waited_too_long_for_calls_that_hang_is_not_called(stores, ses, line, monkeypatch):
     """Its address may have been suppressed meanwhile, or sending stopped."""
     line._mean_turn, line._mean_call = 10.0, 0.001
