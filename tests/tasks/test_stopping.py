@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from tests.support.mail import accept, rows
@@ -14,6 +16,27 @@ from tests.support.worker import Worker
 THREADS, PREFORK = ("-P", "threads", "-c", "4"), ("-P", "prefork", "-c", "2")
 
 
+def stores_with_mail(tmp_path):
+    stores = sqlite_stores(tmp_path)
+    accept(stores, *(f"n{number}@example.com" for number in range(40)))
+    return stores
+
+
+@contextmanager
+def slow_worker(tmp_path, sandbox, redis, pool):
+    """A worker that has begun to send, each call for a second."""
+    sandbox.set_faults(latency_ms=1000)
+    with Worker(tmp_path, sandbox, *pool, SESGATE_BROKER_URL=redis.url, SESGATE_CLAIM_LEASE="60s") as worker:
+        until(sandbox.messages, what="the worker sends")
+        yield worker
+
+
+def send_on(sandbox):
+    """The third call is made without the broker, and while it lasts the worker is asked to end."""
+    sent = len(sandbox.messages())
+    until(lambda: len(sandbox.messages()) > sent + 2, what="the worker sends on")
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("outage", "pool"),
@@ -21,16 +44,11 @@ THREADS, PREFORK = ("-P", "threads", "-c", "4"), ("-P", "prefork", "-c", "2")
     ids=["gone", "hanging"],
 )
 def test_a_worker_without_its_broker_ends_when_it_is_asked_to(tmp_path, outage, pool):
-    stores = sqlite_stores(tmp_path)
-    accept(stores, *(f"n{number}@example.com" for number in range(40)))
+    stores = stores_with_mail(tmp_path)
     with Redis() as redis, Sandbox() as sandbox:
-        sandbox.set_faults(latency_ms=1000)
-        with Worker(tmp_path, sandbox, *pool, SESGATE_BROKER_URL=redis.url, SESGATE_CLAIM_LEASE="60s") as worker:
-            until(sandbox.messages, what="the worker sends")
+        with slow_worker(tmp_path, sandbox, redis, pool) as worker:
             getattr(redis, outage)()
-            # The third call is made without the broker, and while it lasts the worker is asked to end.
-            sent = len(sandbox.messages())
-            until(lambda: len(sandbox.messages()) > sent + 2, what="the worker sends on")
+            send_on(sandbox)
             assert worker.stop() == 0, worker.log
             # Celery's own words on a connection that was lost have a traceback; a failing end would name this error.
             assert "AttributeError" not in worker.log
@@ -46,15 +64,11 @@ def test_a_worker_without_its_broker_ends_when_it_is_asked_to(tmp_path, outage, 
 
 @pytest.mark.timeout(240)
 def test_a_worker_that_is_told_to_end_at_once_leaves_no_call_of_its_dispatcher_in_doubt(tmp_path):
-    stores = sqlite_stores(tmp_path)
-    accept(stores, *(f"n{number}@example.com" for number in range(40)))
+    stores = stores_with_mail(tmp_path)
     with Redis() as redis, Sandbox() as sandbox:
-        sandbox.set_faults(latency_ms=1000)
-        with Worker(tmp_path, sandbox, *PREFORK, SESGATE_BROKER_URL=redis.url, SESGATE_CLAIM_LEASE="60s") as worker:
-            until(sandbox.messages, what="the worker sends")
+        with slow_worker(tmp_path, sandbox, redis, PREFORK) as worker:
             redis.kill()
-            sent = len(sandbox.messages())
-            until(lambda: len(sandbox.messages()) > sent + 2, what="the worker sends on")
+            send_on(sandbox)
             worker.quit()
         copies = len(sandbox.messages())
     outcomes = rows(stores, "SELECT outcome, count(*) FROM attempts GROUP BY outcome")
