@@ -15,7 +15,7 @@ from gateway.store.usage import count
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
+class Submission:
     """A transaction that is to be stored, with what was made up for it outside of the database's transaction."""
 
     ulid: str
@@ -32,12 +32,12 @@ class Accepting:
     def __init__(self, captured: Callable[[str], str | None]) -> None:
         self._captured = captured
 
-    def store(self, sql: Sql, acceptances: Sequence[Acceptance]) -> list[str | Exception]:
+    def store(self, sql: Sql, submissions: Sequence[Submission]) -> list[str | Exception]:
         """The ULID of each, or why nothing of it was kept."""
         credentials: dict[str, Row | None] = {}
         outcomes: list[str | Exception] = []
-        admitted: list[tuple[Acceptance, int]] = []
-        for one in acceptances:
+        admitted: list[tuple[Submission, int]] = []
+        for one in submissions:
             try:
                 admitted.append((one, _admit(sql, one, credentials)))
             except (NotEnabledError, OverCapError) as error:
@@ -50,7 +50,7 @@ class Accepting:
             sql.insert(_INSERT_RECIPIENT, [row for each in admitted for row in self._recipients(sql, *each)])
         return outcomes
 
-    def _recipients(self, sql: Sql, one: Acceptance, credential_id: int) -> Iterator[tuple[object, ...]]:
+    def _recipients(self, sql: Sql, one: Submission, credential_id: int) -> Iterator[tuple[object, ...]]:
         for mailbox in one.envelope.forward_paths:
             address = str(mailbox)
             reason = self._captured(address)
@@ -87,7 +87,7 @@ _INSERT_RECIPIENT = (
 )
 
 
-def _admit(sql: Sql, one: Acceptance, credentials: dict[str, Row | None]) -> int:
+def _admit(sql: Sql, one: Submission, credentials: dict[str, Row | None]) -> int:
     """The id of its credential, against whose caps it is counted. Of whoever is refused nothing is noted."""
     name = one.envelope.origin.credential
     if name not in credentials:
@@ -119,7 +119,7 @@ def _insert_large(sql: Sql, ulid: str, content: bytes) -> None:
         sql.run(_INSERT_CONTENT, (ulid, content))
 
 
-def _message(one: Acceptance, credential_id: int) -> tuple[object, ...]:
+def _message(one: Submission, credential_id: int) -> tuple[object, ...]:
     envelope, facts = one.envelope, one.facts
     return (
         one.ulid,

@@ -12,7 +12,7 @@ from gateway.content import ContentFacts
 from gateway.credentials import Caps
 from gateway.envelope import Envelope, Origin
 from gateway.lifecycle import Status
-from gateway.store.accepting import Acceptance, Accepting
+from gateway.store.accepting import Accepting, Submission
 from gateway.store.by_address import to_address
 from gateway.store.db import Database
 from gateway.store.sql import Row, Sql, marks
@@ -106,8 +106,8 @@ class Messages:
         credential was disabled or removed in the meantime.
         """
         accepted_at = now_micros()
-        acceptance = Acceptance(new_ulid(), envelope, facts, caps, accepted_at, accepted_at + self._max_age)
-        return self._db.submit_to(self._accepting.store, acceptance)
+        submission = Submission(new_ulid(), envelope, facts, caps, accepted_at, accepted_at + self._max_age)
+        return self._db.submit_to(self._accepting.store, submission)
 
     def list(
         self, *, limit: int = 50, status: Status | None = None, address: str | None = None, before: str | None = None
