@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.support.postgres import Postgres, running_postgres
 
@@ -30,6 +32,30 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL of the tests' own. Without one installed the test is skipped, and fails in CI."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loggers_that_keep_no_settings() -> Iterator[None]:
+    """A program's loggers keep the settings of their first line; here the next test would find those of the last."""
+    configure = structlog.configure
+
+    def uncached(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", uncached)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were(_loggers_that_keep_no_settings: None) -> Iterator[None]:
+    """A test that starts a program within this process leaves the next one's log alone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

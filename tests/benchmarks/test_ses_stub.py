@@ -34,7 +34,7 @@ def send(client: Any, address: str) -> str:
 
 
 def test_it_tells_what_it_was_given_and_how_often(stub: RunningStub) -> None:
-    client = boto3.client("sesv2")
+    client = boto3.Session().client("sesv2")
     ids = [send(client, address) for address in ("a@example.test", "b@example.test", "a@example.test")]
     client.close()
     assert len(set(ids)) == 3
@@ -44,7 +44,7 @@ def test_it_tells_what_it_was_given_and_how_often(stub: RunningStub) -> None:
 
 
 def test_it_forgets_when_it_is_told_to(stub: RunningStub) -> None:
-    client = boto3.client("sesv2")
+    client = boto3.Session().client("sesv2")
     send(client, "a@example.test")
     client.close()
     stub.forget()
