@@ -24,6 +24,7 @@ from gateway.broker import find_broker_url, make_app
 from gateway.dispatch import FEEDBACK, SEND, Dispatch
 from gateway.guard import guard_warning
 from gateway.logs import get_logger
+from gateway.one_cpu import stay_on_one_cpu
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
 from tasks.dispatcher import Dispatcher, Work
@@ -44,7 +45,9 @@ def make_worker_app(settings: Settings) -> Celery:
     _add_dispatcher(app, per_process, settings)
     worker_init.connect(lambda **_: _open_or_exit(per_process), weak=False)
     worker_init.connect(lambda **_: _warn_of_guard(settings), weak=False)
+    worker_init.connect(lambda **_: stay_on_one_cpu(), weak=False)
     worker_process_init.connect(lambda **_: per_process.get(), weak=False)
+    worker_process_init.connect(lambda **_: stay_on_one_cpu(), weak=False)
     worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
     worker_shutting_down.connect(lambda **_: per_process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: per_process.close(), weak=False)

@@ -13,6 +13,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from gateway.one_cpu import stay_on_one_cpu
+
 _LOOK_EVERY = 0.1  # seconds; gunicorn gives a worker 30 to say that it lives, and clients have 5
 
 
@@ -29,6 +31,11 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has 
         super().__init__(*arguments, **options)
         self._reading: dict[Any, float] = {}
         self._notified_at = float("-inf")
+
+    def init_process(self) -> None:
+        """Called in the worker's own process, where it serves until it ends."""
+        stay_on_one_cpu()
+        super().init_process()
 
     def handle(self, conn: Any) -> Any:
         """Serve one request, in a thread of the pool."""

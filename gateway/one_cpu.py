@@ -1,0 +1,134 @@
+"""Keeps a process of many threads on one CPU at a time, the one where others leave it the most room.
+
+Only one thread of a process runs Python at a time. Where the kernel spreads the threads over CPUs, each of these turns
+is handed from one CPU to another, which has to be woken for it: calls of boto3 from many threads take half as much
+processor time again, and the requests of the webhook, too (docs/performance.md). On one CPU the next thread just goes
+on. What the operator has allowed (`taskset`, `CPUAffinity=`, a cpuset) is what there is to choose from.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from gateway.logs import get_logger
+
+log = get_logger(__name__)
+
+# Of when this module was loaded: a process that is forked later begins with the one CPU of its parent.
+_ALLOWED: Final = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+_STAT = Path("/proc/stat")
+_THREADS = Path("/proc/self/task")
+_PAUSES = (0.25, 0.75)
+"""Seconds between two looks. They vary, so that of two processes on one CPU the first to look moves, and not both."""
+_CLEARLY = 0.3
+"""How much more of another CPU must be free: a move costs little, and what others do changes all the time."""
+_IDLE, _IO_WAIT = 3, 4  # columns of /proc/stat (proc_stat(5))
+
+
+def stay_on_one_cpu() -> None:
+    """Begin with it, for all threads of this process, now and to come. Call it again in a child after a fork.
+
+    Nothing happens where there is one CPU, or the system cannot do it or tells nothing of its CPUs.
+    """
+    if len(_ALLOWED) > 1:
+        stay = OneCpu(_ALLOWED)
+        if stay.move():
+            threading.Thread(target=stay.run, name="one-cpu", daemon=True).start()
+
+
+def choose(
+    others: Mapping[int, float], current: int | None, *, draw: Callable[[Sequence[int]], int] = random.choice
+) -> int:
+    """Which CPU to be on, where other processes take these shares of each (0 to 1)."""
+    least = min(others.values())
+    if current is not None and current in others and others[current] - least <= _CLEARLY:
+        return current
+    return draw([cpu for cpu, share in sorted(others.items()) if share - least <= _CLEARLY / 2])
+
+
+def busy_seconds(stat: str) -> dict[int, float]:
+    """How long each CPU has worked since the machine started, by the text of /proc/stat (proc_stat(5)).
+
+    What a hypervisor gave to other machines counts: it was not to be had here.
+    """
+    tick = os.sysconf("SC_CLK_TCK")
+    busy = {}
+    for line in stat.splitlines():
+        name, _, numbers = line.partition(" ")
+        if name.startswith("cpu") and name[3:].isdecimal():
+            ticks = [int(number) for number in numbers.split()]
+            # user nice system idle iowait irq softirq steal; what guests took is in user and nice already
+            busy[int(name[3:])] = (sum(ticks[:8]) - sum(ticks[_IDLE : _IO_WAIT + 1])) / tick
+    return busy
+
+
+def _busy_now() -> dict[int, float]:
+    return busy_seconds(_STAT.read_text(encoding="ascii"))
+
+
+def _pin(cpu: int) -> None:
+    """Every thread by itself; those to come inherit it of the one that starts them."""
+    for thread in _THREADS.iterdir():
+        try:
+            os.sched_setaffinity(int(thread.name), {cpu})
+        except ProcessLookupError:  # it has just ended
+            continue
+
+
+class OneCpu:
+    """The CPU of this process."""
+
+    def __init__(
+        self,
+        allowed: Iterable[int],
+        *,
+        busy: Callable[[], Mapping[int, float]] = _busy_now,
+        pin: Callable[[int], None] = _pin,
+    ) -> None:
+        """`busy`: how many seconds each CPU has worked, up to now."""
+        self._allowed = frozenset(allowed)
+        self._busy = busy
+        self._pin = pin
+        self._current: int | None = None
+        self._last: tuple[float, float, Mapping[int, float]] | None = None
+
+    def run(self) -> None:
+        """Look again and again, until it cannot be done any more."""
+        while True:
+            time.sleep(random.uniform(*_PAUSES))  # noqa: S311  keeps no secret
+            if not self.move():
+                return
+
+    def move(self) -> bool:
+        """Go where the most room is, if that is clearly more than here. False when that cannot be done at all."""
+        try:
+            others = self._taken_by_others()
+            cpu = choose(others, self._current)
+            if cpu != self._current:
+                self._pin(cpu)
+                self._current = cpu
+        except (OSError, ValueError) as error:
+            log.info("cpu.left_to_the_kernel", reason=str(error) or type(error).__name__)
+            return False
+        return True
+
+    def _taken_by_others(self) -> dict[int, float]:
+        """The share of each CPU since the last look; nothing is known at the first."""
+        now, own = time.monotonic(), time.process_time()
+        busy = {cpu: seconds for cpu, seconds in self._busy().items() if cpu in self._allowed}
+        if not busy:
+            raise ValueError("the system tells nothing of its CPUs")
+        last, self._last = self._last, (now, own, busy)
+        if last is None:
+            return dict.fromkeys(busy, 0.0)
+        elapsed = max(now - last[0], 1e-3)
+        shares = {cpu: (seconds - last[2].get(cpu, seconds)) / elapsed for cpu, seconds in busy.items()}
+        if self._current in shares:
+            shares[self._current] = max(0.0, shares[self._current] - (own - last[1]) / elapsed)
+        return shares

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+
+from gateway.one_cpu import OneCpu, busy_seconds, choose
+
+STAT = """\
+cpu  300 0 100 1000 50 0 10 5 0 0
+cpu0 100 10 50 500 20 3 5 2 7 7
+cpu12 200 0 50 500 30 0 5 3
+intr 12345 0 1
+ctxt 99
+"""
+two_cpus = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="it takes two CPUs"
+)
+
+
+def test_busy_is_all_but_idle_and_waiting_for_disks():
+    tick = os.sysconf("SC_CLK_TCK")
+    assert busy_seconds(STAT) == {0: 170 / tick, 12: 258 / tick}
+
+
+def test_without_lines_of_cpus_nothing_is_known():
+    assert busy_seconds("cpu  300 0 100 1000\nctxt 99\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("others", "current", "drawn_from"),
+    [
+        ({0: 0.0, 1: 0.0}, None, [0, 1]),
+        ({0: 0.9, 1: 0.0}, None, [1]),
+        ({0: 0.9, 1: 0.0, 2: 0.1, 3: 0.4}, 0, [1, 2]),
+        ({0: 0.2, 1: 0.0}, 0, None),  # not clearly more room
+        ({0: 0.6, 1: 0.3}, 0, None),
+        ({0: 1.0, 1: 1.0}, 1, None),
+        ({0: 0.5, 1: 0.1}, 0, [1]),
+        ({1: 0.5}, 0, [1]),  # ours is gone
+    ],
+)
+def test_it_moves_where_clearly_more_room_is(others, current, drawn_from):
+    asked = []
+    chosen = choose(others, current, draw=lambda among: asked.append(list(among)) or among[0])
+    assert asked == ([] if drawn_from is None else [drawn_from])
+    assert chosen == (current if drawn_from is None else drawn_from[0])
+
+
+class Machine:
+    """CPUs whose work a test says, and where the process was put."""
+
+    def __init__(self, *cpus):
+        self.busy = dict.fromkeys(cpus, 0.0)
+        self.pinned = []
+        self.error = None
+
+    def pin(self, cpu):
+        if self.error is not None:
+            raise self.error
+        self.pinned.append(cpu)
+
+    def process(self, *allowed):
+        return OneCpu(allowed, busy=lambda: dict(self.busy), pin=self.pin)
+
+
+def test_a_busy_cpu_is_left_for_one_with_room():
+    machine = Machine(0, 1)
+    process = machine.process(0, 1)
+    assert process.move()
+    (first,) = machine.pinned
+    assert process.move()
+    assert machine.pinned == [first]
+    machine.busy[first] += 1e6  # far more than this process has worked
+    assert process.move()
+    assert machine.pinned == [first, 1 - first]
+
+
+def test_what_is_not_allowed_is_no_choice():
+    machine = Machine(0, 1, 2)
+    process = machine.process(1)
+    for cpu in (1, 1, 0):
+        assert process.move()
+        machine.busy[cpu] += 1e6
+    assert machine.pinned == [1]
+
+
+def test_what_this_process_does_itself_is_no_reason_to_move():
+    machine = Machine(0, 1)
+    process = machine.process(0, 1)
+    process.move()
+    (first,) = machine.pinned
+    own = sum(os.times()[:2])
+    while (worked := sum(os.times()[:2]) - own) < 0.1:
+        pass
+    machine.busy[first] += worked
+    assert process.move()
+    assert machine.pinned == [first]
+
+
+@pytest.mark.parametrize("error", [PermissionError("not here"), OSError("no such CPU")])
+def test_where_it_is_not_allowed_the_kernel_decides(error):
+    machine = Machine(0, 1)
+    machine.error = error
+    process = machine.process(0, 1)
+    assert not process.move()
+    process.run()  # ends
+
+
+def test_where_nothing_is_told_of_cpus_the_kernel_decides():
+    assert not Machine().process(0, 1).move()
+
+
+PROGRAM = dedent("""
+    import os, threading, time
+    from gateway.one_cpu import stay_on_one_cpu
+
+    def masks():
+        return {frozenset(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")}
+
+    go = threading.Event()
+    before = threading.Thread(target=go.wait)
+    before.start()
+    stay_on_one_cpu()
+    after = threading.Thread(target=go.wait)
+    after.start()
+    print(threading.active_count(), *sorted(len(mask) for mask in masks()), len(masks()))
+    child = os.fork()
+    if not child:
+        # What was allowed to the parent in the beginning is still there to be chosen.
+        import gateway.one_cpu
+        print(len(gateway.one_cpu._ALLOWED), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    go.set()
+""")
+
+
+@two_cpus
+def test_all_threads_of_a_process_are_on_one_cpu_and_a_child_may_choose_anew():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    lines = sorted(done.stdout.split("\n"))
+    assert lines == sorted(["", "4 1 1", str(len(os.sched_getaffinity(0)))])
