@@ -46,7 +46,7 @@ def _drain(delay: int) -> Measurement:
 
 @contextmanager
 def _side_by_side(stand: Stand, *, name: str, delay: int) -> Iterator[Mapping[str, Pair]]:
-    job = _Job(stand.amount(10_000, 60), _THREADS[delay])
+    job = _Job(stand.amount(20_000, 60), _THREADS[delay])
     with (
         Redis() as redis,
         running_stub(stand.directory, delay=delay, rate=stand.plan.rate) as stub,

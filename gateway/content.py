@@ -14,6 +14,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.utils import format_datetime
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.header_encoding import MAX_LINE, decode_raw, encode_field
@@ -33,6 +34,7 @@ MAX_RECEIVED = 50  # RFC 5321 section 6.3 leaves the number to us; Postfix count
 MAX_OWN_RECEIVED = 2  # one gateway behind another is a set-up, three passes are a loop
 MAX_SUBJECT = 200
 MAX_HEADER_FROM = 320
+_FEW_CLIENTS = 256  # those that send much are few, and call themselves the same each time
 
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
 _FIELD_NAME = re.compile(rb"[!-9;-~]++[ \t]*+:")
@@ -269,38 +271,41 @@ def prepare(content: bytes, trace: Trace, rewrite: SenderRewrite | None = None) 
     if rewrite is not None:
         fields = rewritten(fields, rewrite)
     names = {name for name, _ in fields}
-    header = [f"X-Sesgate-Attempt: {trace.attempt_id}\r\n".encode("ascii"), _received(trace)]
+    date = format_datetime(trace.received_at)
+    header = [f"X-Sesgate-Attempt: {trace.attempt_id}\r\n".encode("ascii"), _received(trace, date)]
     header += [field for _, field in fields]
-    header += [line for name, line in _needed(trace) if name not in names]
+    header += [line.encode("ascii") for name, line in _needed(trace, date) if name not in names]
     separator = b"" if content.startswith(b"\r\n", end) else b"\r\n"
     return b"".join([*header, separator, content[end:]])
 
 
-def _needed(trace: Trace) -> list[tuple[bytes, bytes]]:
+def _needed(trace: Trace, date: str) -> list[tuple[bytes, str]]:
     """The fields that every message has (RFC 5322 section 3.6, RFC 2045 section 4), the same for each attempt."""
     return [
-        (b"date", f"Date: {format_datetime(trace.received_at)}\r\n".encode("ascii")),
-        (b"message-id", f"Message-ID: <{trace.message_ulid}@{_name(trace.hostname)}>\r\n".encode("ascii")),
-        (b"mime-version", b"MIME-Version: 1.0\r\n"),
+        (b"date", f"Date: {date}\r\n"),
+        (b"message-id", f"Message-ID: <{trace.message_ulid}@{_name(trace.hostname)}>\r\n"),
+        (b"mime-version", "MIME-Version: 1.0\r\n"),
     ]
 
 
-def _received(trace: Trace) -> bytes:
+def _received(trace: Trace, date: str) -> bytes:
     """The trace field of RFC 5321 section 4.4; `(sesgate)` is what `inspect` knows a loop by."""
     lines = (
         f"Received: from {_name(trace.helo)} ({_address_literal(trace.client_address)})",
         f" by {_name(trace.hostname)} (sesgate) with {_name(trace.protocol)} id {trace.message_ulid};",
-        f" {format_datetime(trace.received_at)}",
+        f" {date}",
         "",
     )
     return "\r\n".join(lines).encode("ascii")
 
 
+@lru_cache(_FEW_CLIENTS)
 def _name(text: str) -> str:
     """A host name as the client gave it, without the characters that mean something else in a trace field."""
     return _NOT_IN_A_NAME.sub("-", text)[:255] or "unknown"
 
 
+@lru_cache(_FEW_CLIENTS)
 def _address_literal(client_address: str) -> str:
     try:
         address = ip_address(client_address.partition("%")[0])

@@ -21,8 +21,9 @@ from tasks.sending import Attempt, Begun, Ready, Sender
 log = get_logger(__name__)
 
 _AHEAD = 32  # attempts that are begun ahead at most, or as many as threads
-_USUAL_TURN, _USUAL_CALL = 0.01, 0.1  # seconds; until there were some
-_NEWEST = 0.05  # how much of a mean the last one is
+_USUAL_TURN, _USUAL_CALL = 0.01, 0.1  # seconds; until there was one
+_SHORTEST_CALL = 0.0001
+_LATELY = 8  # a mean is that of about so many
 _GATHER = 0.01  # seconds that an acceptance waits for others while calls are being made
 _GROUP = 64
 _LONGEST_AHEAD = 2.0  # seconds that an attempt may be begun ahead, well below what `Sender` still calls for
@@ -45,6 +46,18 @@ class _Task:
 
     def wait(self) -> None:
         self._done.wait()
+
+
+class _Mean:
+    """Of seconds: of all in the beginning, of the latest later."""
+
+    def __init__(self, usual: float) -> None:
+        self.seconds = usual
+        self._seen = 0
+
+    def add(self, seconds: float) -> None:
+        self._seen = min(self._seen + 1, _LATELY)
+        self.seconds += (seconds - self.seconds) / self._seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +92,8 @@ class Line:
         self._accepted: list[tuple[_Item, Acceptance]] = []
         self._accepted_since = 0.0
         self._under_way = 0  # handed to the threads and not done
-        self._mean_turn = _USUAL_TURN
-        self._mean_call = _USUAL_CALL
+        self._turns = _Mean(_USUAL_TURN)
+        self._calls = _Mean(_USUAL_CALL)
         self._draining = False
         self._closing = False
         self._started: list[threading.Thread] = []
@@ -140,7 +153,7 @@ class Line:
             except Exception:
                 # The thread must live on. What it had in hand lapses, and is found again.
                 log.exception("send.line_failed")
-            self._mean_turn += _NEWEST * (time.monotonic() - began - self._mean_turn)
+            self._turns.add(time.monotonic() - began)
         for _ in range(self._threads):
             self._jobs.put(None)
 
@@ -169,8 +182,8 @@ class Line:
 
         So no more than threads come free until those are begun that had to wait for the turn under way.
         """
-        wait = min(2 * self._mean_turn, _LONGEST_AHEAD)
-        return min(max(self._threads, _AHEAD), int(self._threads * wait / self._mean_call))
+        wait = min(2 * self._turns.seconds, _LONGEST_AHEAD)
+        return min(max(self._threads, _AHEAD), int(self._threads * wait / max(self._calls.seconds, _SHORTEST_CALL)))
 
     def _worthwhile(self) -> int:
         return max(1, self._ahead() // 2)
@@ -272,7 +285,7 @@ class Line:
     def _done(self, item: _Item, acceptance: Acceptance | None, seconds: float) -> None:
         with self._changed:
             self._under_way -= 1
-            self._mean_call += _NEWEST * (seconds - self._mean_call)
+            self._calls.add(seconds)
             if acceptance is not None:
                 if not self._accepted:
                     self._accepted_since = time.monotonic()

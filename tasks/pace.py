@@ -10,7 +10,7 @@ BURST_SECONDS = 0.5
 SLOWEST = 1 / 64
 RECOVERY_PER_SECOND = 0.01
 FEW = 4
-IDS_PER_TASK = 100  # a task costs Redis and the worker as much as some tens of ids
+IDS_PER_TASK = 200  # a task costs Redis and the worker as much as some tens of ids
 
 FIRST_WINDOW = 1200
 _LEAST_WINDOW = 16

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from gateway.content import Trace, prepare, senders_of
 from gateway.guard import captured
-from gateway.logs import get_logger
+from gateway.logs import Together, get_logger
 from gateway.preflight import judge
 from gateway.senders import SenderRewrite
 from gateway.settings import Settings
@@ -274,14 +274,15 @@ class Sender:
         self._tell_accepted([acceptance], closed=closed)
 
     def _tell_accepted(self, acceptances: Sequence[Acceptance], *, closed: bool) -> None:
-        for one in acceptances:
-            log.info(
-                "send.accepted",
-                message_id=one.claim.ulid,
-                recipient=one.claim.address,
-                attempt_id=one.claim.attempt_id,
-                ses_message_id=one.ses_message_id,
-            )
+        with Together():
+            for one in acceptances:
+                log.info(
+                    "send.accepted",
+                    message_id=one.claim.ulid,
+                    recipient=one.claim.address,
+                    attempt_id=one.claim.attempt_id,
+                    ses_message_id=one.ses_message_id,
+                )
         if closed:
             self._circuit.closed()
 

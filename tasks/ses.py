@@ -64,6 +64,8 @@ class SesClient:
             read_timeout=read_timeout,
             max_pool_connections=threads,
             user_agent=USER_AGENT,
+            # What is given is typed here, and SES judges it anyway: it would only be walked through once more.
+            parameter_validation=False,
         )
         self._lock = threading.Lock()
         self._client: Any = None

@@ -20,7 +20,7 @@ from typing import TypeVar
 from gateway.addresses import address_key
 from gateway.lifecycle import Happening, Status, after
 from gateway.reputation import is_counted
-from gateway.store.attempt_ids import new_attempt_id
+from gateway.store.attempt_ids import new_attempt_ids
 from gateway.store.control import CIRCUIT, STOPPED
 from gateway.store.db import Database
 from gateway.store.sending import ACCEPTED, CLAIMABLE, CLAIMED, Claim, claim_of, close_circuit, record_acceptance
@@ -84,7 +84,8 @@ class GroupSending:
             rows = sql.all(_LOOK.format(marks(ids)), ids)
             now = now_micros()
             keys = {row[3]: row[0] for row in rows if _is_marked(row[1], row[2], now)}
-            claims = [claim_of(row[3:], new_attempt_id()) for row in rows if row[3] in keys]
+            marked = [row[3:] for row in rows if row[3] in keys]
+            claims = [claim_of(row, id_) for row, id_ in zip(marked, new_attempt_ids(len(marked)), strict=True)]
             contents = _contents(sql, {claim.message_id for claim in claims if claim.size <= SMALL})
         return Seen(
             [

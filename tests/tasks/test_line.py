@@ -17,7 +17,7 @@ from gateway.store.errors import StoreUnavailableError
 from gateway.store.group_sending import SMALL, GroupSending
 from gateway.suppression_policy import Reason
 from tasks import sending as sending_module
-from tasks.line import _AHEAD, Line
+from tasks.line import _AHEAD, _LATELY, Line, _Mean
 from tasks.sending import Sender
 from tasks.ses import SesError
 from tasks.ses_errors import ErrorClass
@@ -46,6 +46,11 @@ class Gated(SesDouble):
 @pytest.fixture
 def ses():
     return Gated()
+
+
+def lately(mean, seconds):
+    for _ in range(_LATELY):
+        mean.add(seconds)
 
 
 @contextmanager
@@ -204,7 +209,7 @@ def test_no_more_is_begun_than_threads_are_there_and_some_ahead(stores, ses, lin
 
 
 def test_where_ses_is_slow_nothing_is_begun_ahead(stores, ses, line):
-    line._mean_call = 1000.0
+    lately(line._calls, 1000.0)
     ids = many(stores, 50)
     ses.open.clear()
     with task(line, ids):
@@ -214,12 +219,24 @@ def test_where_ses_is_slow_nothing_is_begun_ahead(stores, ses, line):
 
 
 def test_where_the_database_is_slow_no_more_is_begun_ahead_than_is_called_in_two_seconds(line):
-    line._mean_turn, line._mean_call = 100.0, 1.0
+    lately(line._turns, 100.0)
+    lately(line._calls, 1.0)
     assert line._ahead() == 2 * THREADS
 
 
+def test_a_mean_follows_the_first_at_once_and_forgets_what_is_long_ago():
+    mean = _Mean(0.1)
+    mean.add(0.01)
+    assert mean.seconds == pytest.approx(0.01), "what is usual counts no more"
+    mean.add(0.03)
+    assert mean.seconds == pytest.approx(0.02)
+    for _ in range(10 * _LATELY):
+        mean.add(1.0)
+    assert mean.seconds == pytest.approx(1.0, abs=0.01)
+
+
 def test_what_is_written_down_is_called_before_what_goes_by_itself(stores, line, monkeypatch):
-    line._mean_call = 1000.0
+    lately(line._calls, 1000.0)
     plain, (large,) = many(stores, THREADS - 1), marked(stores, "large@example.com")
     change(
         stores,
@@ -247,7 +264,8 @@ def backwards(read):
 
 def test_what_was_begun_ahead_and_waited_too_long_for_calls_that_hang_is_not_called(stores, ses, line, monkeypatch):
     """Its address may have been suppressed meanwhile, or sending stopped."""
-    line._mean_turn, line._mean_call = 10.0, 0.001
+    lately(line._turns, 10.0)
+    lately(line._calls, 0.001)
     ids = many(stores, 50)
     ses.open.clear()
     with task(line, ids):
@@ -262,7 +280,7 @@ def test_what_was_begun_ahead_and_waited_too_long_for_calls_that_hang_is_not_cal
 
 
 def test_what_goes_by_itself_takes_no_more_room_than_the_rest(stores, ses, line):
-    line._mean_call = 1000.0
+    lately(line._calls, 1000.0)
     ids = many(stores, 50)
     change(stores, "UPDATE messages SET size = ?", SMALL + 1)
     ses.open.clear()
@@ -275,7 +293,7 @@ def test_what_goes_by_itself_takes_no_more_room_than_the_rest(stores, ses, line)
 
 @pytest.mark.parametrize("key", [PAUSE, CIRCUIT])
 def test_what_is_stopped_in_the_middle_of_a_task_begins_no_more(stores, ses, line, key):
-    line._mean_call = 1000.0
+    lately(line._calls, 1000.0)
     ids = many(stores, 50)
     ses.open.clear()
     with task(line, ids):

@@ -94,7 +94,7 @@ def test_a_task_has_one_id_when_there_are_few_and_many_under_load(count, sizes):
     assert [id_ for task in tasks for id_ in task] == list(range(count))
 
 
-@pytest.mark.parametrize(("window", "ids"), [(1, 1), (16, 1), (320, 20), (1600, 100), (100_000, 100)])
+@pytest.mark.parametrize(("window", "ids"), [(1, 1), (16, 1), (320, 20), (1600, 100), (100_000, 200)])
 def test_a_window_is_several_tasks_for_there_are_several_workers(window, ids):
     assert task_size(window) == ids
 
