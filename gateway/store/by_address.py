@@ -13,6 +13,15 @@ _ROWS = 65_536  # as the migration spells it
 
 def to_address(table: str, of: str = "") -> str:
     """A condition with the key of the address bound to it; `of` is what the table is called, such as `r.`."""
+    return f"{of}id / {_ROWS} IN ({parts(table)} SELECT n FROM part) AND {of}address_key = ?"
+
+
+def parts(table: str) -> str:
+    """The beginning of a statement that may ask `part` for the numbers `n` of all parts of a table."""
     first, last = (f"(SELECT {which}(id) FROM {table}) / {_ROWS}" for which in ("min", "max"))
-    parts = f"WITH RECURSIVE part(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM part WHERE n < {last})"
-    return f"{of}id / {_ROWS} IN ({parts} SELECT n FROM part) AND {of}address_key = ?"
+    return f"WITH RECURSIVE part(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM part WHERE n < {last})"
+
+
+def of_part(of: str) -> str:
+    """A condition that a row is of the `part` at hand."""
+    return f"{of}id / {_ROWS} = part.n"

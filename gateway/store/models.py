@@ -283,8 +283,18 @@ Event.add_index(
 )
 Event.add_index(
     peewee.SQL(
-        "CREATE INDEX events_blaming ON events (blamed_key, kind, occurred_at) WHERE blamed_key IS NOT NULL",
+        "CREATE INDEX events_bounced ON events (blamed_key, occurred_at)"
+        " WHERE kind = 'Bounce' AND blamed_key IS NOT NULL",
     )
+)
+Event.add_index(
+    peewee.SQL(
+        "CREATE INDEX events_delivered ON events ((id / 65536), blamed_key, occurred_at)"
+        " WHERE kind = 'Delivery' AND blamed_key IS NOT NULL",
+    )
+)
+Event.add_index(
+    peewee.SQL("CREATE INDEX events_delivered_mail ON events (ses_message_id) WHERE kind = 'Delivery'"),
 )
 
 

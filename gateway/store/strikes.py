@@ -5,12 +5,14 @@ Nothing is counted up: the same events give the same suppression in whatever ord
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from gateway.feedback import EventKind
-from gateway.store.sql import Row, Sql
+from gateway.store.by_address import of_part, parts
+from gateway.store.sql import Sql, marks
 from gateway.store.suppression_rows import SES, Suppression, last_lifted, lift, restate, standing, suppress_by_event
 from gateway.store.times import from_micros, now_micros, to_micros
 from gateway.suppression_policy import (
@@ -27,23 +29,19 @@ from gateway.suppression_policy import (
 
 # The newest tell: whoever has more is suppressed long since, and what other systems send may have no end.
 _MOST = 200
-_MOST_DELIVERIES = 1000
 _REPLY_WITHIN = timedelta(days=14)  # how long after its delivery a mail may be answered by a machine
 _NEVER = -1
 
-
-@dataclass(frozen=True, slots=True)
-class _Begin:
-    """What bounces count from: the last delivery, and the moment when a person last lifted a suppression."""
-
-    delivered_at: int
-    lifted_at: int
+_Bounces = Sequence[tuple[Sighting, Ruling]]
 
 
 def judge_bounced(sql: Sql, key: str, policy: Policy) -> None:
     """Let the stored events of the address with this key suppress it, after one of them was a bounce."""
     sql.in_turn(key)
-    finding = _find(sql, key, _begin(sql, key), policy)
+    bounces = _bounces(sql, key)
+    if _find(bounces, policy) is None:
+        return  # as for most; deliveries are looked for where they matter, and they only take away
+    finding = _find(_still_counted(sql, key, bounces, _last_delivered(sql, key)), policy)
     if finding is not None:
         _suppress(sql, key, finding)
 
@@ -59,9 +57,9 @@ def judge_delivered(sql: Sql, key: str, policy: Policy) -> None:
     current = standing(sql, key)
     if current is None or current.reason not in PASSING:
         return
-    begin = _begin(sql, key)
-    finding = _find(sql, key, begin, policy)
-    if _is_refuted(current, begin, finding):
+    delivered_at = _last_delivered(sql, key)
+    finding = _find(_still_counted(sql, key, _bounces(sql, key), delivered_at), policy)
+    if _is_refuted(current, delivered_at, finding):
         lift(sql, key, at=now_micros(), by=SES, why="delivered again")
         if finding is not None:
             _suppress(sql, key, finding)
@@ -86,23 +84,23 @@ def explain(kind: str, types: Sequence[str | None], diagnostic: str | None) -> s
     return ": ".join(filter(None, (f"{kind} {'/'.join(filter(None, types))}".strip(), diagnostic)))
 
 
-def _is_refuted(current: Suppression, begin: _Begin, finding: Finding | None) -> bool:
+def _is_refuted(current: Suppression, delivered_at: int, finding: Finding | None) -> bool:
     """Whether a delivery has shown that what suppresses the address is over.
 
     It began before the delivery; or the bounces do not add up any more, since the mail of one of them was delivered.
     """
-    return to_micros(current.since) < begin.delivered_at or (finding is None and current.actor == SES)
+    return to_micros(current.since) < delivered_at or (finding is None and current.actor == SES)
 
 
-def _find(sql: Sql, key: str, begin: _Begin, policy: Policy) -> Finding | None:
-    """The stronger finding that is still in force, until both are over."""
-    bounces = _bounces(sql, key, begin)
-    listed = [one for one, ruling in bounces if ruling.reason is Reason.GLOBAL_LIST]
-    strikes = _undelivered(sql, key, [one for one, ruling in bounces if ruling.strike])
+def _find(bounces: _Bounces, policy: Policy) -> Finding | None:
+    """The stronger finding that is still in force, until both are over. Of fewer bounces it is never more."""
     now = from_micros(now_micros())
     found = [
         finding
-        for finding in (find_listed(listed, policy), find_struck(strikes, policy))
+        for finding in (
+            find_listed([one for one, ruling in bounces if ruling.reason is Reason.GLOBAL_LIST], policy),
+            find_struck([one for one, ruling in bounces if ruling.strike], policy),
+        )
         if finding is not None and (finding.expires_at is None or finding.expires_at > now)
     ]
     if not found:
@@ -116,49 +114,63 @@ def _is_passing(sql: Sql, key: str) -> bool:
     return sql.value("SELECT reason FROM suppressions WHERE address_key = ?", (key,)) in PASSING
 
 
-def _begin(sql: Sql, key: str) -> _Begin:
-    delivered = sql.value(
-        "SELECT max(occurred_at) FROM events WHERE blamed_key = ? AND kind = ?", (key, EventKind.DELIVERY.value)
-    )
-    return _Begin(delivered or 0, last_lifted(sql, key) or 0)
+# Kinds as constants: a partial index is used only where the statement repeats its condition.
+_BOUNCES = (
+    "SELECT COALESCE(n.received_at, e.stored_at), e.id, e.ses_message_id, e.occurred_at, e.bounce_type, e.sub_type"
+    " FROM events e LEFT JOIN notifications n ON n.id = e.notification_id"
+    f" WHERE e.blamed_key = ? AND e.kind = '{EventKind.BOUNCE}' ORDER BY e.occurred_at DESC LIMIT {_MOST}"
+)
+# Of each part the last one, so that an address that is mailed all day takes no longer than another.
+_LAST_DELIVERED = (
+    f"{parts('events')} SELECT (SELECT max(e.occurred_at) FROM events e WHERE {of_part('e.')} AND e.blamed_key = ?"
+    f" AND e.kind = '{EventKind.DELIVERY}') FROM part"
+)
+_MAILS_DELIVERED = (
+    "SELECT ses_message_id, max(occurred_at) FROM events WHERE ses_message_id IN ({mails}) AND blamed_key = ?"
+    f" AND kind = '{EventKind.DELIVERY}' GROUP BY ses_message_id"
+)
 
 
-def _bounces(sql: Sql, key: str, begin: _Begin) -> list[tuple[Sighting, Ruling]]:
-    """The newest bounces since then, each with what it does.
+def _bounces(sql: Sql, key: str) -> _Bounces:
+    """Of the newest bounces those since a person last lifted a suppression, each with what it does.
 
-    A bounce that a person had before his eyes when he lifted a suppression is forgiven, and what counts for that is
-    when the report came here: a later one is news, whenever the mail bounced.
+    A bounce that a person had before his eyes then is forgiven, and what counts for that is when the report came here:
+    a later one is news, whenever the mail bounced.
     """
-    rows = sql.all(
-        "SELECT e.id, e.ses_message_id, e.occurred_at, e.bounce_type, e.sub_type"
-        " FROM events e LEFT JOIN notifications n ON n.id = e.notification_id"
-        " WHERE e.blamed_key = ? AND e.kind = ? AND e.occurred_at > ? AND COALESCE(n.received_at, e.stored_at) > ?"
-        " ORDER BY e.occurred_at DESC LIMIT ?",
-        (key, EventKind.BOUNCE.value, begin.delivered_at, begin.lifted_at, _MOST),
-    )
-    return [_bounce(row) for row in rows]
+    lifted_at = last_lifted(sql, key) or 0
+    return [_bounce(row) for known_since, *row in sql.all(_BOUNCES, (key,)) if known_since > lifted_at]
 
 
-def _bounce(row: Row) -> tuple[Sighting, Ruling]:
+def _bounce(row: Sequence[Any]) -> tuple[Sighting, Ruling]:
     event_id, mail, occurred_at, bounce_type, sub_type = row
     return Sighting(event_id, mail, from_micros(occurred_at)), rule_of(EventKind.BOUNCE, bounce_type, sub_type, None)
 
 
-def _undelivered(sql: Sql, key: str, strikes: list[Sighting]) -> list[Sighting]:
-    """Without those of mail that was delivered: what followed was an automatic reply, such as out of office.
+def _last_delivered(sql: Sql, key: str) -> int:
+    """When the last delivery to the address was, of which is known; 0 for none."""
+    return max((row[0] for row in sql.all(_LAST_DELIVERED, (key,)) if row[0] is not None), default=0)
 
-    Each by itself: whether one is a reply does not depend on what else has bounced.
+
+def _still_counted(sql: Sql, key: str, bounces: _Bounces, delivered_at: int) -> _Bounces:
+    """Those since the last delivery, without strikes of mail that was delivered itself.
+
+    What followed a delivery was an automatic reply, such as out of office. Each is looked at by itself: whether one is
+    a reply does not depend on what else has bounced.
     """
-    if not strikes:
-        return []
-    first = to_micros(min(one.occurred_at for one in strikes) - _REPLY_WITHIN)
-    rows = sql.all(
-        "SELECT ses_message_id, occurred_at FROM events WHERE blamed_key = ? AND kind = ? AND occurred_at > ?"
-        " ORDER BY occurred_at DESC LIMIT ?",
-        (key, EventKind.DELIVERY.value, first, _MOST_DELIVERIES),
-    )
-    delivered: dict[str, int] = dict(reversed(rows))  # of each mail the last
-    return [one for one in strikes if delivered.get(one.mail, _NEVER) <= to_micros(one.occurred_at - _REPLY_WITHIN)]
+    since = [(one, ruling) for one, ruling in bounces if to_micros(one.occurred_at) > delivered_at]
+    delivered = _delivered(sql, key, {one.mail for one, ruling in since if ruling.strike})
+    return [
+        (one, ruling)
+        for one, ruling in since
+        if not ruling.strike or delivered.get(one.mail, _NEVER) <= to_micros(one.occurred_at - _REPLY_WITHIN)
+    ]
+
+
+def _delivered(sql: Sql, key: str, mails: Collection[str]) -> dict[str, int]:
+    """Of those of these mails that reached the address, when they last did."""
+    if not mails:
+        return {}
+    return dict(sql.all(_MAILS_DELIVERED.format(mails=marks(list(mails))), (*mails, key)))
 
 
 def _suppress(sql: Sql, key: str, finding: Finding) -> None:

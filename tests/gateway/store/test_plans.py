@@ -210,7 +210,7 @@ def test_postgresql_scans_no_table_either(postgres_stores, monkeypatch):
 
 
 def asked(seen):
-    kinds = ("SELECT", "UPDATE", "DELETE", "INSERT")
+    kinds = ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")
     return [(statement, values) for statement, values in seen.items() if statement.startswith(kinds)]
 
 

@@ -30,6 +30,7 @@ def test_a_second_migration_changes_nothing(tmp_path):
         "0003_credentials",
         "0004_feedback_and_suppression",
         "0005_bounded_looks",
+        "0006_feedback_by_time",
     ]
     assert migrate(url(tmp_path), "sandbox") == []
 
@@ -99,7 +100,7 @@ def test_two_migrations_at_once_both_end_well(tmp_path):
         subprocess.Popen([sys.executable, "-c", program, url(tmp_path)], stdout=subprocess.PIPE) for _ in range(4)
     ]
     applied = [int(process.communicate(timeout=60)[0]) for process in started]
-    assert sorted(applied) == [0, 0, 0, 5]
+    assert sorted(applied) == [0, 0, 0, 6]
     open_stores(sqlite_settings(tmp_path)).close()
 
 
