@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from benchmarks.filling import fill_finished, fill_queue, indexed_afterwards, mail_of
+from benchmarks.filling import fill_backlog, mail_of
 from benchmarks.frame import Bar, Figure, Fire, Kind, Measurement, Pair, Shot, SkippedError, Stand, UnsoundError
 from benchmarks.gateway_programs import gateway
 from gateway.addresses import parse_mailbox
@@ -70,10 +70,7 @@ def _set_up(stand: Stand) -> Iterator[Mapping[str, Pair]]:
         _opened(full.settings) as crowded,
         _opened(empty.settings) as alone,
     ):
-        with indexed_afterwards(crowded, stand.say):
-            fill_finished(crowded, finished, stand.say)
-            stand.say(f"{finished // _QUEUED_SHARE:,} queued messages")
-            fill_queue(crowded, finished // _QUEUED_SHARE, _MAIL)
+        fill_backlog(crowded, finished, finished // _QUEUED_SHARE, _MAIL, stand.say)
         ours, peer = _Steps(crowded, stand), _Steps(alone, stand)
         yield {step: Pair(ours.fire(step), peer.fire(step)) for step in _STEPS}
 

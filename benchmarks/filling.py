@@ -1,6 +1,6 @@
 """Rows that a measurement finds in the database: made by SQL, many at once, the same for both databases.
 
-Addresses are as scattered as those of real mail, so what comes later goes into the middle of their index; ids of
+Addresses and SNS's ids are as scattered as in life, so what comes later goes into the middle of their indexes; ids of
 attempts, ours and those of SES, begin with the time.
 """
 
@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.envelope import LOCAL_CREDENTIAL
+from gateway.sandbox import names
 from gateway.store.sql import Sql
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.stores import Stores
 
 SUPPRESSED = "gone{:08}@elsewhere.test"
 _BATCH = 50_000
+_LATE = 100_000
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 MAIL = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: order\r\nMessage-ID: <1@example.test>\r\n\r\n"
@@ -105,8 +107,11 @@ def fill_queue(stores: Stores, rows: int, content: bytes) -> None:
 
 
 def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> None:
-    """Mail of the last weeks that was delivered, with its attempts and events; its content is not kept any more."""
-    first, number = _next_id(stores), _next_id(stores, "recipients")
+    """Mail of the last weeks that was delivered, with its attempts, notifications and events.
+
+    What is not kept as long is gone: its content, and the text of the notifications.
+    """
+    first, number, report = _next_id(stores), _next_id(stores, "recipients"), _next_id(stores, "notifications")
     then = time.time_ns() // 1000 - 20 * _DAY
     dialect = _dialect(stores)
     timed = dialect.timed
@@ -131,24 +136,52 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
         f" {dialect.series} SELECT {timed}, i + {number - first}, {then} + i, {then} + i, 'accepted', '',"
         f" '0100' || {timed} FROM series",
     )
+    advance(f"{rows:,} notifications")
+    _in_batches(
+        stores,
+        rows,
+        first,
+        "INSERT INTO notifications (id, sns_message_id, topic_arn, message, sent_at, received_at, processed_at, error)"
+        f" {dialect.series} SELECT i + {report - first}, {dialect.scattered}, '{names.TOPIC_ARN}', NULL, {then} + i,"
+        f" {then} + i, {then} + i, '' FROM series",
+    )
     advance(f"{rows:,} events")
     _in_batches(
         stores,
         rows,
         first,
-        "INSERT INTO events (dedupe_key, recipient_id, attempt_id, ses_message_id, kind, address, address_key,"
-        f" occurred_at, stored_at, blamed_key) {dialect.series} SELECT '0100' || {timed} || ' Delivery',"
-        f" i + {number - first}, {timed}, '0100' || {timed}, 'Delivery', {_to(dialect)}, {_to(dialect)},"
-        f" {then} + i, {then} + i, {_to(dialect)} FROM series",
+        "INSERT INTO events (dedupe_key, notification_id, recipient_id, attempt_id, ses_message_id, kind, address,"
+        f" address_key, occurred_at, stored_at, blamed_key) {dialect.series} SELECT '0100' || {timed} || ' Delivery',"
+        f" i + {report - first}, i + {number - first}, {timed}, '0100' || {timed}, 'Delivery', {_to(dialect)},"
+        f" {_to(dialect)}, {then} + i, {then} + i, {_to(dialect)} FROM series",
     )
     _count_from(stores, "recipients", number + rows - 1)
+    _count_from(stores, "notifications", report + rows - 1)
     _analyse(stores)
+
+
+def fill_backlog(stores: Stores, finished: int, queued: int, content: bytes, advance: Callable[[str], None]) -> None:
+    """So much of both, with indexes as they come to be.
+
+    Made in one go an index has pages without any room, and the first thing that comes into one splits it. In life it
+    is the other way round: the pages that are written to now have grown by being written to. So the last of the rows
+    are written beside the finished indexes, as many as fill the newest part of an index by address.
+    """
+    late = min(_LATE, finished // 10)
+    late_queued = late * queued // finished
+    with indexed_afterwards(stores, advance):
+        fill_finished(stores, finished - late, advance)
+        advance(f"{queued:,} queued messages")
+        fill_queue(stores, queued - late_queued, content)
+    advance("the last of them, into finished indexes")
+    fill_finished(stores, late, lambda _: None)
+    fill_queue(stores, late_queued, content)
 
 
 @contextmanager
 def indexed_afterwards(stores: Stores, advance: Callable[[str], None]) -> Iterator[None]:
     """Without their indexes the tables are filled many times faster; at the end each index is made in one go."""
-    dialect, tables = _dialect(stores), ("messages", "recipients", "attempts", "events")
+    dialect, tables = _dialect(stores), ("messages", "recipients", "attempts", "notifications", "events")
     with stores.db.exclusive() as database:
         indexes = [row for table in tables for row in database.execute_sql(dialect.indexes, (table,)).fetchall()]
         for name, _ in indexes:
