@@ -133,7 +133,7 @@ class Recipient(Table):
 
 
 Recipient.add_index(
-    peewee.SQL("CREATE INDEX recipients_by_address ON recipients ((id / 65536), address_key)"),
+    peewee.SQL("CREATE INDEX recipients_of_address ON recipients ((id / 8192), address_key)"),
 )
 Recipient.add_index(
     peewee.SQL(

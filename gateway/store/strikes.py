@@ -122,8 +122,8 @@ _BOUNCES = (
 )
 # Of each part the last one, so that an address that is mailed all day takes no longer than another.
 _LAST_DELIVERED = (
-    f"{parts('events')} SELECT (SELECT max(e.occurred_at) FROM events e WHERE {of_part('e.')} AND e.blamed_key = ?"
-    f" AND e.kind = '{EventKind.DELIVERY}') FROM part"
+    f"{parts('events')} SELECT (SELECT max(e.occurred_at) FROM events e WHERE {of_part('events', 'e.')}"
+    f" AND e.blamed_key = ? AND e.kind = '{EventKind.DELIVERY}') FROM part"
 )
 _MAILS_DELIVERED = (
     "SELECT ses_message_id, max(occurred_at) FROM events WHERE ses_message_id IN ({mails}) AND blamed_key = ?"

@@ -1,7 +1,6 @@
 """Indexes by which the dispatcher's clock looks at what is unusual, however much there is of what is usual.
 
-And those of addresses go by time first. Programs of the releases before go on writing beside this one; what they look
-up by an address takes them long.
+And that of addresses in events goes by time first.
 """
 
 # Each statement is a transaction, which has one table in hand and asks for one lock. A transaction that has made an
@@ -19,6 +18,5 @@ def up(migrator, db):
         "CREATE INDEX IF NOT EXISTS notifications_marked ON notifications (dispatched_until)"
         " WHERE processed_at IS NULL AND dispatched_until IS NOT NULL"
     )
-    for table, index in (("recipients", "recipient_address_key"), ("events", "event_address_key")):
-        db.execute_sql(f"CREATE INDEX IF NOT EXISTS {table}_by_address ON {table} ((id / 65536), address_key)")
-        db.execute_sql(f"DROP INDEX IF EXISTS {index}")
+    db.execute_sql("CREATE INDEX IF NOT EXISTS events_by_address ON events ((id / 65536), address_key)")
+    db.execute_sql("DROP INDEX IF EXISTS event_address_key")

@@ -30,7 +30,7 @@ def test_a_second_migration_changes_nothing(tmp_path):
         "0003_credentials",
         "0004_feedback_and_suppression",
         "0005_bounded_looks",
-        "0006_feedback_by_time",
+        "0006_written_side_by_side",
     ]
     assert migrate(url(tmp_path), "sandbox") == []
 
