@@ -43,6 +43,7 @@ _SIGNED_MEMBERS = {
     "UnsubscribeConfirmation": _CONFIRMATION_MEMBERS,
 }
 _UNSIGNED_MEMBERS = ("Signature", "SignatureVersion", "SigningCertURL")
+_PADDING = padding.PKCS1v15()
 _OPTIONAL_MEMBERS = frozenset({"Subject"})
 _MAX_MESSAGE_ID = 100
 
@@ -139,35 +140,34 @@ class Verifier:
             raise
 
     def _verify(self, envelope: dict[str, Any]) -> AnyMessage:
-        topic = self._known_topic(envelope)
+        origin = self._known_origin(envelope)
         _require_members(envelope)
         signature = _signature(envelope)
-        certificate = self._certificate(topic, envelope["SigningCertURL"])
-        _check_names(certificate, topic)
+        certificate = self._certificate(origin, envelope["SigningCertURL"])
+        _check_names(certificate, origin)
         _check_signature(certificate, signature, envelope)
         sent_at = _parse_time(envelope["Timestamp"])
         self._check_age(sent_at)
         self._check_validity(certificate, sent_at)
-        return _read(envelope, topic, sent_at)
+        return _read(envelope, origin.topic, sent_at)
 
-    def _known_topic(self, envelope: Mapping[str, Any]) -> Topic:
+    def _known_origin(self, envelope: Mapping[str, Any]) -> _Origin:
         arn = envelope.get("TopicArn")
         if not isinstance(arn, str) or arn not in self._trusted_topics():
             raise ForgedError("The TopicArn is not one of the topics that are trusted here (SESGATE_SNS_TOPIC_ARNS).")
-        return parse_topic(arn)
+        return _origin(arn)
 
-    def _certificate(self, topic: Topic, url: str) -> x509.Certificate:
+    def _certificate(self, origin: _Origin, url: str) -> _Certificate:
         """The certificate that signs for the topic. The URL of a simulated one is never fetched."""
-        fetch = self._pinned_certificate if topic.is_simulated else lambda: self._certificates(url)
-        if fetch is None:
+        if origin.is_simulated and self._pinned_certificate is None:
             raise ForgedError("Topics of the simulated AWS are not trusted here.")
-        expected = _SIMULATED_CERTIFICATE_URL if topic.is_simulated else _certificate_url(topic.host)
-        if not expected.fullmatch(url):
+        if not origin.certificate_url.fullmatch(url):
             raise ForgedError(
                 "The SigningCertURL is not where Amazon SNS keeps the certificates of the topic's region."
             )
         try:
-            return _load_certificate(fetch())
+            pinned = self._pinned_certificate if origin.is_simulated else None
+            return _load_certificate(self._certificates(url) if pinned is None else pinned())
         except CertificateUnavailableError as error:
             raise TryLaterError(f"The signing certificate is not to be had: {error}.") from error
 
@@ -179,10 +179,10 @@ class Verifier:
             old = f"{self._max_age / timedelta(hours=1):g} hours"
             raise TryLaterError(f"The Timestamp is more than {old} behind the clock here; is that clock right?")
 
-    def _check_validity(self, certificate: x509.Certificate, sent_at: datetime) -> None:
+    def _check_validity(self, certificate: _Certificate, sent_at: datetime) -> None:
         """What it signed is genuine by now, so the clock here is as likely to be wrong as the certificate."""
         moment = sent_at if self._max_age is None else self._now()
-        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
+        if not certificate.valid_from <= moment <= certificate.valid_until:
             raise TryLaterError(
                 "The signing certificate is expired or not valid yet by the clock here; is that clock right?"
                 if self._max_age is not None
@@ -198,16 +198,50 @@ def _claimed_topic(envelope: Mapping[str, Any]) -> str:
         return ""
 
 
-@lru_cache(maxsize=16)
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a topic fixes about its messages."""
+
+    topic: Topic
+    is_simulated: bool
+    certificate_url: re.Pattern[str]
+    common_names: frozenset[str]
+
+
+@lru_cache(maxsize=64)
+def _origin(arn: str) -> _Origin:
+    """Of a trusted topic, of which there are few."""
+    topic = parse_topic(arn)
+    url = _SIMULATED_CERTIFICATE_URL if topic.is_simulated else _certificate_url(topic.host)
+    return _Origin(topic, topic.is_simulated, url, topic.common_names)
+
+
 def _certificate_url(host: str) -> re.Pattern[str]:
     """The one form of a certificate's URL: no other host, port, user, query or fragment fits."""
     return re.compile(rf"https://{re.escape(host)}{_CERTIFICATE_PATH}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Certificate:
+    """What is asked of a signing certificate for each message; `key` is None when it is no RSA key."""
+
+    key: rsa.RSAPublicKey | None
+    names: frozenset[str | bytes]
+    valid_from: datetime
+    valid_until: datetime
+
+
 @lru_cache(maxsize=16)
-def _load_certificate(pem: bytes) -> x509.Certificate:
+def _load_certificate(pem: bytes) -> _Certificate:
     """The source has made sure that it is one."""
-    return x509.load_pem_x509_certificate(pem)
+    certificate = x509.load_pem_x509_certificate(pem)
+    key = certificate.public_key()
+    return _Certificate(
+        key if isinstance(key, rsa.RSAPublicKey) else None,
+        frozenset(name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
 
 
 def _load(body: bytes) -> dict[str, Any]:
@@ -272,21 +306,19 @@ def _signature(envelope: Mapping[str, str]) -> bytes:
 def string_to_sign(envelope: Mapping[str, str]) -> bytes:
     """What SNS signs: name and value on a line each, the values exactly as they came out of the JSON."""
     members = _SIGNED_MEMBERS[envelope["Type"]]
-    return "".join(f"{name}\n{envelope[name]}\n" for name in members if envelope.get(name) is not None).encode()
+    return "".join([f"{name}\n{envelope[name]}\n" for name in members if envelope.get(name) is not None]).encode()
 
 
-def _check_names(certificate: x509.Certificate, topic: Topic) -> None:
-    names = {name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
-    if len(names) != 1 or not names <= topic.common_names:
+def _check_names(certificate: _Certificate, origin: _Origin) -> None:
+    if len(certificate.names) != 1 or not certificate.names <= origin.common_names:
         raise ForgedError("The signing certificate is not one of Amazon SNS for the topic's region.")
 
 
-def _check_signature(certificate: x509.Certificate, signature: bytes, envelope: Mapping[str, str]) -> None:
-    key = certificate.public_key()
-    if not isinstance(key, rsa.RSAPublicKey):
+def _check_signature(certificate: _Certificate, signature: bytes, envelope: Mapping[str, str]) -> None:
+    if certificate.key is None:
         raise ForgedError("The signing certificate has no RSA key.")
     try:
-        key.verify(signature, string_to_sign(envelope), padding.PKCS1v15(), _HASHES[envelope["SignatureVersion"]])
+        certificate.key.verify(signature, string_to_sign(envelope), _PADDING, _HASHES[envelope["SignatureVersion"]])
     except InvalidSignature:
         raise ForgedError("The Signature does not fit the message.") from None
 

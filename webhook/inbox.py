@@ -122,7 +122,7 @@ class Inbox:
 
     def take(self, message: AnyMessage) -> Outcome:
         """What becomes of one message."""
-        return self.take_all([message])[0]
+        return self._store([message])[0] if isinstance(message, Notification) else self._take_confirmation(message)
 
     def take_all(self, messages: Sequence[AnyMessage]) -> list[Outcome]:
         """What becomes of each message; the notifications among them share one commit."""
@@ -184,8 +184,8 @@ class Inbox:
 def _is_raw(body: bytes) -> bool:
     """Whether it looks like what SES has to say, without the envelope of SNS around it."""
     try:
-        event = strict_json.loads(body)
-    except strict_json.JsonError:
+        event = strict_json.loads(body.decode())
+    except ValueError:  # no UTF-8, or no JSON
         return False
     return isinstance(event, dict) and "mail" in event and not {"eventType", "notificationType"}.isdisjoint(event)
 

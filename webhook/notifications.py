@@ -18,6 +18,10 @@ from webhook.inbox import Inbox, Outcome, Verdict
 
 MAX_BODY = 512 * 1024  # SNS carries 256 KiB, which JSON within JSON makes longer
 
+# Headers by their names in WSGI (PEP 3333): werkzeug looks one that is missing up by way of an exception.
+_RAW_DELIVERY = "HTTP_X_AMZ_SNS_RAWDELIVERY"
+_MESSAGE_TYPE = "HTTP_X_AMZ_SNS_MESSAGE_TYPE"
+
 log = get_logger(__name__)
 
 
@@ -28,7 +32,7 @@ class SnsEndpoint:
         self._inbox = inbox
 
     def receive(self) -> Response:
-        if request.headers.get("x-amz-sns-rawdelivery", "").casefold() == "true":
+        if request.environ.get(_RAW_DELIVERY, "").casefold() == "true":
             return _refuse(self._inbox.refuse_raw().reason)
         try:
             body = _read_body()
@@ -49,26 +53,42 @@ class SnsEndpoint:
 
 
 def _read_body() -> bytes:
-    """The whole body, or an exception of werkzeug: too large, or broken off.
-
-    werkzeug cuts a body without a length off at its limit and says nothing, so one byte more than allowed is asked for;
-    and it takes a body that is shorter than it says for a whole one when the server ends the stream, as gunicorn does.
-    """
+    """The whole body, or an exception of werkzeug: too large, or broken off."""
     declared = request.content_length
-    if declared is not None and declared > MAX_BODY:
+    if declared is None:
+        return _read_undeclared()
+    if declared > MAX_BODY:
         raise RequestEntityTooLarge
+    return _read_declared(declared)
+
+
+def _read_declared(length: int) -> bytes:
+    """What has a length needs none of werkzeug's limits.
+
+    A body that is shorter than it says would be taken for a whole one there, when the server ends the stream, as
+    gunicorn does.
+    """
+    try:
+        body: bytes = request.environ["wsgi.input"].read(length)
+    except (OSError, ValueError) as error:
+        raise ClientDisconnected from error
+    if len(body) < length:
+        raise ClientDisconnected
+    return body
+
+
+def _read_undeclared() -> bytes:
+    """werkzeug cuts it off at its limit and says nothing, so one byte more than allowed is asked for."""
     request.max_content_length = MAX_BODY + 1
     body = request.get_data(cache=False)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
-    if declared is not None and len(body) < declared:
-        raise ClientDisconnected
     return body
 
 
 def _contradicts_header(message: AnyMessage) -> bool:
     """The header is not signed and decides nothing; but SNS never contradicts itself."""
-    claimed = request.headers.get("x-amz-sns-message-type")
+    claimed = request.environ.get(_MESSAGE_TYPE)
     return claimed is not None and claimed != type(message).__name__
 
 

@@ -163,6 +163,12 @@ class TestTooLarge:
     def test_a_chunked_body_that_fits_is_stored(self, webhook):
         assert post_stream(webhook, BytesIO(SIGNER.notification(EVENT))).status_code == 200
 
+    def test_a_body_is_read_as_far_as_it_says(self, webhook):
+        body = SIGNER.notification(EVENT)
+        stream = BytesIO(body + b"POST /sns HTTP/1.1")
+        assert post_stream(webhook, stream, length=len(body)).status_code == 200
+        assert stream.tell() == len(body)
+
     def test_a_large_genuine_message_is_stored(self, webhook):
         body = SIGNER.notification("x" * 256 * 1024)
         assert webhook.post(body).status_code == 200
@@ -177,6 +183,18 @@ class TestLater:
 
     def test_a_body_that_breaks_off_is_asked_for_again(self, webhook):
         assert is_later(post_stream(webhook, BytesIO(b"{"), length=100))
+
+    @pytest.mark.parametrize("length", [100, None], ids=["of a length", "chunked"])
+    def test_a_connection_that_fails_while_it_brings_the_body_is_the_clients_matter(self, webhook, length):
+        class Broken(BytesIO):
+            def read(self, *_):
+                raise ConnectionResetError
+
+            readinto = read
+
+        with structlog.testing.capture_logs() as lines:
+            assert is_later(post_stream(webhook, Broken(), length=length))
+        assert lines == []
 
     def test_an_error_nobody_thought_of_reaches_the_log_and_not_the_client(self, webhook):
         webhook.store.store_all = lambda _: 1 / 0
