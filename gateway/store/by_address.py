@@ -7,8 +7,8 @@ by people, and for the few reports that may suppress an address or end that, but
 
 The smaller the parts, the more of what is written at once goes into the same page, and the longer a look-up takes, 4 µs
 for each part. A client waits for its recipients to be written, so these have the smaller ones: beside ten million a
-look-up takes 5 ms, and a message of a large group writes a fourth of what it would with the larger ones. Those of events may be asked
-within a transaction.
+look-up takes 5 ms, and a message of a large group writes a fourth of what it would with the larger ones. Those of
+events may be asked within a transaction.
 """
 
 from __future__ import annotations
