@@ -35,6 +35,9 @@ _SESSION = {
     "statement_timeout": "30000",
     "idle_in_transaction_session_timeout": "5000",
     "client_encoding": "UTF8",
+    # Each statement here has its index. A statement that was prepared while a table had a page or two reads all of the
+    # table, and goes on so until the next ANALYZE: after some thousand mails that took most of the time.
+    "enable_seqscan": "off",
 }
 
 _inherited: list[object] = []

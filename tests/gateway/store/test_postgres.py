@@ -48,6 +48,28 @@ def test_a_session_is_durable_and_cannot_hang(postgres_stores):
         assert sql.value("SHOW lock_timeout") == "4s"
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT id FROM messages WHERE ulid = '0'",
+        "SELECT status FROM recipients WHERE id IN (1, 2)",
+        "SELECT outcome FROM attempts WHERE attempt_id = '0'",
+        "SELECT data FROM contents WHERE message_id = 1",
+    ],
+)
+def test_a_statement_that_is_prepared_while_its_table_is_small_does_not_read_all_of_it_later(
+    postgres_stores, statement
+):
+    """Its plan stays until the next ANALYZE, however many rows come until then."""
+    accept(postgres_stores, "a@example.com")
+    with postgres_stores.db.exclusive() as database:
+        database.execute_sql("ANALYZE")
+    with postgres_stores.db.read() as sql:
+        plan = "\n".join(row[0] for row in sql.all(f"EXPLAIN {statement}"))
+    assert "Index" in plan
+    assert "Seq Scan" not in plan
+
+
 def test_two_migrations_at_once_make_one_schema(postgres):
     url = postgres.url(postgres.new_database())
     with ThreadPoolExecutor(2) as pool:
