@@ -23,6 +23,7 @@ from benchmarks.filling import mail_of
 from benchmarks.frame import UnsoundError
 from benchmarks.programs import ROOT, end
 from gateway.credentials import ATTEMPT_TAG
+from gateway.one_cpu import stay_on_one_cpu
 from gateway.sandbox import names
 
 _READY = "ready"
@@ -33,8 +34,11 @@ _ATTEMPT = "0" * 32
 @click.option("--threads", type=int, required=True)
 @click.option("--calls", type=int, required=True)
 @click.option("--octets", type=int, required=True)
-def main(threads: int, calls: int, octets: int) -> None:
+@click.option("--one-cpu", is_flag=True, help="Stay on one CPU, as the workers do.")
+def main(threads: int, calls: int, octets: int, *, one_cpu: bool) -> None:
     """Call once to warm up, say so, wait for a line, and call."""
+    if one_cpu:
+        stay_on_one_cpu()
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=threads,
@@ -93,11 +97,11 @@ class Callers:
 
 @contextmanager
 def waiting_callers(
-    environ: Mapping[str, str], log: Path, *, processes: int, threads: int, calls: int, octets: int
+    environ: Mapping[str, str], log: Path, options: tuple[str, ...], *, processes: int, calls: int
 ) -> Iterator[Callers]:
-    """Processes that are ready to make so many calls together."""
+    """Processes that are ready to make so many calls together. `options` are those of the program."""
     with ExitStack() as stack:
-        options = ("--threads", str(threads), "--calls", str(calls // processes), "--octets", str(octets))
+        options = (*options, "--calls", str(calls // processes))
         started = [stack.enter_context(_caller(environ, log, options)) for _ in range(processes)]
         for process in started:
             assert process.stdout is not None  # noqa: S101  it was asked for

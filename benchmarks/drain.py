@@ -32,7 +32,7 @@ class _Job:
 
 
 def measurements() -> tuple[Measurement, ...]:
-    return tuple(_drain(delay) for delay in _THREADS)
+    return (*map(_drain, _THREADS), *map(_one_cpu, _THREADS))
 
 
 def _drain(delay: int) -> Measurement:
@@ -42,6 +42,27 @@ def _drain(delay: int) -> Measurement:
     peer = f"bare boto3, {PROCESSES} processes x {threads} threads"
     figure = Figure(name, title, "mails/s", _BAR, peer)
     return Measurement(name, (figure,), partial(_side_by_side, name=name, delay=delay))
+
+
+def _one_cpu(delay: int) -> Measurement:
+    """What of the drain is not ours alone: boto3 would gain by it, too."""
+    name = f"boto3-one-cpu-{delay}"
+    threads = _THREADS[delay]
+    title = f"boto3 alone, each process on one CPU, SES answers after {delay} ms"
+    peer = f"left to the kernel, {PROCESSES} processes x {threads} threads"
+    figure = Figure(name, title, "mails/s", Bar(Kind.TIMES_AT_LEAST, None, None), peer)
+    return Measurement(name, (figure,), partial(_boto3_alone, name=name, delay=delay))
+
+
+@contextmanager
+def _boto3_alone(stand: Stand, *, name: str, delay: int) -> Iterator[Mapping[str, Pair]]:
+    job = _Job(stand.amount(20_000, 60), _THREADS[delay])
+    with (
+        running_stub(stand.directory, delay=delay, rate=stand.plan.rate) as stub,
+        gateway(stand, endpoint=stub.url) as product,
+    ):
+        call = partial(_call, product, stub, job)
+        yield {name: Pair(partial(call, one_cpu=True), call)}
 
 
 @contextmanager
@@ -76,12 +97,10 @@ def _drain_queue(product: Gateway, stores: Stores, stub: RunningStub, job: _Job)
     return Shot(job.mails / stub.summary()["seconds"])
 
 
-def _call(product: Gateway, stub: RunningStub, job: _Job) -> Shot:
+def _call(product: Gateway, stub: RunningStub, job: _Job, *, one_cpu: bool = False) -> Shot:
     log = product.directory / "bare.log"
-    environ = product.environ
-    with waiting_callers(
-        environ, log, processes=PROCESSES, threads=job.threads, calls=job.mails, octets=_OCTETS
-    ) as callers:
+    options = ("--threads", str(job.threads), "--octets", str(_OCTETS), *(["--one-cpu"] if one_cpu else []))
+    with waiting_callers(product.environ, log, options, processes=PROCESSES, calls=job.mails) as callers:
         stub.forget()
         flush()
         callers.go()
