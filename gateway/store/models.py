@@ -279,7 +279,7 @@ class Event(Table):
 
 
 Event.add_index(
-    peewee.SQL("CREATE INDEX events_by_address ON events ((id / 65536), address_key)"),
+    peewee.SQL("CREATE INDEX events_of_address ON events ((id / 8192), address_key)"),
 )
 Event.add_index(
     peewee.SQL(
@@ -289,7 +289,7 @@ Event.add_index(
 )
 Event.add_index(
     peewee.SQL(
-        "CREATE INDEX events_delivered ON events ((id / 65536), blamed_key, occurred_at)"
+        "CREATE INDEX events_delivered ON events ((id / 8192), blamed_key, occurred_at)"
         " WHERE kind = 'Delivery' AND blamed_key IS NOT NULL",
     )
 )

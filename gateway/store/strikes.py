@@ -122,7 +122,7 @@ _BOUNCES = (
 )
 # Of each part the last one, so that an address that is mailed all day takes no longer than another.
 _LAST_DELIVERED = (
-    f"{parts('events')} SELECT (SELECT max(e.occurred_at) FROM events e WHERE {of_part('events', 'e.')}"
+    f"{parts('events')} SELECT (SELECT max(e.occurred_at) FROM events e WHERE {of_part('e.')}"
     f" AND e.blamed_key = ? AND e.kind = '{EventKind.DELIVERY}') FROM part"
 )
 _MAILS_DELIVERED = (

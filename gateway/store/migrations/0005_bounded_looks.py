@@ -1,7 +1,4 @@
-"""Indexes by which the dispatcher's clock looks at what is unusual, however much there is of what is usual.
-
-And that of addresses in events goes by time first.
-"""
+"""Indexes by which the dispatcher's clock looks at what is unusual, however much there is of what is usual."""
 
 # Each statement is a transaction, which has one table in hand and asks for one lock. A transaction that has made an
 # index and asks for more on PostgreSQL, to drop one or for the next table, meets programs that have locked rows
@@ -18,5 +15,3 @@ def up(migrator, db):
         "CREATE INDEX IF NOT EXISTS notifications_marked ON notifications (dispatched_until)"
         " WHERE processed_at IS NULL AND dispatched_until IS NOT NULL"
     )
-    db.execute_sql("CREATE INDEX IF NOT EXISTS events_by_address ON events ((id / 65536), address_key)")
-    db.execute_sql("DROP INDEX IF EXISTS event_address_key")

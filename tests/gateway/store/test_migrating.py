@@ -77,10 +77,10 @@ def test_a_migration_that_was_ended_half_way_is_finished_by_the_next(tmp_path):
     url = f"sqlite:///{tmp_path / 'sesgate.db'}"
     with database_of_the_release_before(url) as database:
         with database.exclusive() as connection:
-            connection.execute_sql("CREATE INDEX events_by_address ON events ((id / 65536), address_key)")
+            connection.execute_sql("CREATE INDEX events_of_address ON events ((id / 8192), address_key)")
             connection.execute_sql("DROP INDEX event_address_key")
             connection.execute_sql("CREATE INDEX recipients_of_address ON recipients ((id / 8192), address_key)")
             connection.execute_sql("DROP INDEX recipient_address_key")
         assert migrate(url, "sandbox")
-        assert {"recipients_of_address", "events_by_address", "events_bounced"} <= indexes_of(database)
+        assert {"recipients_of_address", "events_of_address", "events_bounced"} <= indexes_of(database)
         assert not {"event_address_key", "recipient_address_key", "events_blaming"} & indexes_of(database)
