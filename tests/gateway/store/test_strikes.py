@@ -233,6 +233,16 @@ def test_bounces_that_come_after_a_later_delivery_do_not_suppress(stores):
     assert in_force(stores) is None
 
 
+@pytest.mark.parametrize("later", ["other@example.com", JANE])
+def test_a_delivery_counts_in_whatever_part_of_its_index_it_lies(stores, later):
+    """The numbers of these two events differ by many parts."""
+    strikes = five_strikes()
+    arrive(stores, delivered("m", strikes[3].occurred_at), soft("n", ago(hours=1), address="other@example.com"))
+    change(stores, "UPDATE events SET id = id + 100000 WHERE address = ?", later)
+    arrive(stores, *strikes)
+    assert reason_of(stores) is None
+
+
 def test_a_delivery_between_two_series_leaves_the_second(stores):
     early, late = five_strikes(0), five_strikes(10)
     between = delivered("other", ago(hours=12))
