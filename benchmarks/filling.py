@@ -191,6 +191,10 @@ def indexed_afterwards(stores: Stores, advance: Callable[[str], None]) -> Iterat
         advance(f"index {name}")
         with stores.db.exclusive() as database:
             database.execute_sql(statement)
+        _move_log(stores)
+    # A connection of SQLite that saw the tables without indexes does not look anew before it says that an ON CONFLICT
+    # names none.
+    stores.db.peewee.close_idle()
     _analyse(stores)
 
 
@@ -238,6 +242,13 @@ def _analyse(stores: Stores) -> None:
     if _dialect(stores) is _POSTGRESQL:
         with stores.db.exclusive() as database:
             database.execute_sql("VACUUM ANALYZE")
+
+
+def _move_log(stores: Stores) -> None:
+    """Each index is written into SQLite's log as a whole, which grows by all of them where nobody commits meanwhile."""
+    if _dialect(stores) is _SQLITE:
+        with stores.db.exclusive() as database:
+            database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _next_id(stores: Stores, table: str = "messages") -> int:
