@@ -24,8 +24,8 @@ log = get_logger(__name__)
 _MOST_TASKS = 500
 _LOOK_EVERY = 1.0  # seconds
 
-_HINTS_TOGETHER = 100  # the ids of one task
-_HINT_PAUSE = 0.1  # seconds; publishing takes one processor as long as storing a handful of notifications
+_HINTS_TOGETHER = 250  # the ids of one task
+_HINT_PAUSE = 0.2  # seconds; publishing takes one processor as long as storing a handful of notifications
 
 # What Flower shows of a task with many ids.
 _ARGSREPR_LENGTH = 60

@@ -28,7 +28,8 @@ from gateway.store.schema import require_stamp, stamp_of_environment
 from gateway.store.stores import Stores, open_stores
 from webhook.confirm import confirm_subscription
 from webhook.heard import Heard
-from webhook.inbox import Inbox
+from webhook.inbox import Inbox, log_taken
+from webhook.lines import Lines
 from webhook.topics import TrustedTopics
 
 T = TypeVar("T")
@@ -78,7 +79,9 @@ def make_inbox(settings: Settings, stores: Stores, program: Program, *, max_age:
     verifier = Verifier(topics, CertificateStore(), pinned_certificate=pinned, max_age=max_age)
     heard = Heard(partial(note_heard, stores.db, program))
     atexit.register(heard.stop)
-    return Inbox(verifier, stores.notifications, confirm_subscription, _hints(settings), heard.note)
+    lines = Lines(log_taken)
+    atexit.register(lines.stop)
+    return Inbox(verifier, stores.notifications, confirm_subscription, _hints(settings), heard.note, lines.add)
 
 
 def _hints(settings: Settings) -> Callable[[int], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -71,7 +71,8 @@ class Inbox:
     """Takes envelopes that the webhook or the queue was given.
 
     `hint` and `hear` must not block; `hint` gets the id of each new notification after its commit, `hear` what kind of
-    thing was seen (see `webhook.heard`), of which topic, and why it was not taken.
+    thing was seen (see `webhook.heard`), of which topic, and why it was not taken. `tell` gets what is to be logged of
+    each notification that was taken, for `log_taken`.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class Inbox:
         confirm: Confirm,
         hint: Callable[[int], None],
         hear: Callable[[Seen, str, str], None] = lambda _seen, _topic, _reason: None,
+        tell: Callable[[Mapping[str, object]], None] = lambda fields: log_taken((fields,)),
     ) -> None:
         self._verifier = verifier
         self._notifications = notifications
         self._confirm = confirm
         self._hint = hint
         self._hear = hear
+        self._tell = tell
 
     def refuse_raw(self) -> Outcome:
         """What becomes of a message that says of itself that it has no envelope."""
@@ -149,7 +152,7 @@ class Inbox:
             log.warning("sns.not_stored", reason=str(stored), **named)
             self._hear(Seen.LATER, message.topic.arn, str(stored))
             return Outcome(Verdict.NOT_STORED, "The database cannot take the notification.")
-        log.info("sns.notification", notification_id=stored, known=stored is None, **named)
+        self._tell({"notification_id": stored, "known": stored is None, **named})
         self._hear(Seen.NOTIFICATION, message.topic.arn, "")
         if stored is None:
             return Outcome(Verdict.KNOWN)
@@ -179,6 +182,12 @@ class Inbox:
         log.info("sns.confirmed", topic=message.topic.arn)
         self._hear(Seen.CONFIRMED, message.topic.arn, "")
         return Outcome(Verdict.CONFIRMED)
+
+
+def log_taken(notifications: Sequence[Mapping[str, object]]) -> None:
+    """A line for each notification, with these fields."""
+    for fields in notifications:
+        log.info("sns.notification", **fields)
 
 
 def _is_raw(body: bytes) -> bool:

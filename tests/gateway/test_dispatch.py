@@ -198,10 +198,10 @@ def test_a_hint_that_fails_does_not_end_the_thread(error):
 def test_stopping_publishes_what_waits_and_ends_the_thread():
     published = []
     hints = HintThread(published.extend)
-    for id_ in range(250):
+    for id_ in range(600):
         hints.offer(id_)
     hints.stop()
-    assert published == list(range(250))
+    assert published == list(range(600))
     assert not hints._thread.is_alive()
 
 
