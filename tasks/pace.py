@@ -1,9 +1,10 @@
-"""How fast to send: a bucket of tokens, and the account's rate slowed down by SES's own answers."""
+"""How fast to send: a bucket of tokens, the account's rate slowed down by what SES answers, and waits between tries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 # A burst is what half a second allows, and always one: SES tolerates short bursts, not long ones.
 BURST_SECONDS = 0.5
@@ -16,6 +17,12 @@ FIRST_WINDOW = 1200
 _LEAST_WINDOW = 16
 _SHARES = 16  # a window is at least so many tasks, for there are several workers
 _FRESH, _STALE = 0.2, 0.5  # of the time after which a mark lapses
+
+_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 4, 8, 15, 30, 60, 120, 240, 480, 900, 1800, 3600))
+LONGEST_WAIT = _WAITS[-1]
+_JITTER = 0.2
+_THROTTLED_WAIT = timedelta(seconds=2)
+_THROTTLED_JITTER = 0.5
 
 
 class TokenBucket:
@@ -96,3 +103,13 @@ def into_tasks(ids: Sequence[int], most: int = IDS_PER_TASK) -> list[list[int]]:
     """One id a task when there are few, so that Flower stays readable; many under load, where tasks cost most."""
     size = 1 if len(ids) <= FEW else most
     return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+
+
+def backoff(attempts: int, jitter: float) -> timedelta:
+    """How long to wait after the attempt with that number (from 1); `jitter` is in -1..1 and moves it by a fifth."""
+    return _WAITS[min(max(attempts, 1), len(_WAITS)) - 1] * (1 + _JITTER * jitter)
+
+
+def throttled_wait(jitter: float) -> timedelta:
+    """How long a mail waits that came too fast; the dispatcher slows down meanwhile. `jitter` is in -1..1."""
+    return _THROTTLED_WAIT * (1 + _THROTTLED_JITTER * jitter)

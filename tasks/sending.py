@@ -28,32 +28,19 @@ from gateway.store.sending import Claim
 from gateway.store.stores import Stores
 from gateway.store.suppression_rows import Suppression
 from tasks.circuit import Circuit
+from tasks.pace import LONGEST_WAIT, backoff, throttled_wait
 from tasks.ses import Ses, SesError
 from tasks.ses_errors import ErrorClass
 
 log = get_logger(__name__)
 T = TypeVar("T")
 
-_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 4, 8, 15, 30, 60, 120, 240, 480, 900, 1800, 3600))
-_JITTER = 0.2
-_THROTTLED_WAIT = timedelta(seconds=2)
-_THROTTLED_JITTER = 0.5
 _RECORD_PATIENCE = 60.0
 _LARGE = 2 * 1024**2
 _LARGE_AT_ONCE = 2
 _PLACE_PATIENCE = 1.0  # seconds: well below what a claim without an attempt may last
 _TURN_PATIENCE = 5.0  # seconds: what the suppressions and the circuit said is as good as that
 _PLACE_WAIT = timedelta(seconds=10)
-
-
-def backoff(attempts: int, jitter: float) -> timedelta:
-    """How long to wait after the attempt with that number (from 1); `jitter` is in -1..1 and moves it by a fifth."""
-    return _WAITS[min(max(attempts, 1), len(_WAITS)) - 1] * (1 + _JITTER * jitter)
-
-
-def throttled_wait(jitter: float) -> timedelta:
-    """How long a mail waits that came too fast; the dispatcher slows down meanwhile. `jitter` is in -1..1."""
-    return _THROTTLED_WAIT * (1 + _THROTTLED_JITTER * jitter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +231,9 @@ class Sender:
         except Exception:
             # A mail that our own code cannot prepare must not come back at once, again and again, until its last day.
             log.exception("send.not_prepared", message_id=claim.ulid)
-            wait = backoff(len(_WAITS), 0.0)
-            self._stores.sending.released(claim, "the mail could not be prepared; see the workers' log", wait=wait)
+            self._stores.sending.released(
+                claim, "the mail could not be prepared; see the workers' log", wait=LONGEST_WAIT
+            )
             return
         asked = time.monotonic()
         begun = self._stores.sending.begin_attempt(claim)

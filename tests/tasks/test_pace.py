@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.pace import FEW, IDS_PER_TASK, SLOWEST, Slowdown, TokenBucket, Window, into_tasks, task_size
-from tasks.sending import backoff
+from tasks.pace import FEW, IDS_PER_TASK, SLOWEST, Slowdown, TokenBucket, Window, backoff, into_tasks, task_size
 
 
 def test_a_bucket_starts_empty():

@@ -13,7 +13,8 @@ from gateway.store.control import CIRCUIT, IDENTITIES, IDENTITY_REFUSED, THROTTL
 from gateway.store.errors import StoreUnavailableError
 from gateway.suppression_policy import Reason
 from tasks import sending as module
-from tasks.sending import Sender, backoff, throttled_wait
+from tasks.pace import backoff, throttled_wait
+from tasks.sending import Sender
 from tasks.ses import SesError
 from tasks.ses_errors import ErrorClass
 from tests.support.mail import accept, change, column, lease_of, mark, rows, status
