@@ -6,7 +6,7 @@ what is written now goes into the last of them, which is at hand. Who looks an a
 by people, and for the few reports that may suppress an address or end that, but not for each mail.
 
 The smaller the parts, the more of what is written in one go shares a page, and the longer a look-up takes: 4 µs for
-each part, 5 ms beside ten million. Of the size that is chosen a part has some 50 pages.
+each part, 5 ms beside ten million. Of the size that is chosen a full part has some 80 pages.
 """
 
 from __future__ import annotations
