@@ -14,7 +14,7 @@ from gateway.store.notifications import NewNotification
 from tests.support.sns import TOPIC_ARN, Signer
 from webhook.app import create_app
 from webhook.confirm import ConfirmError
-from webhook.inbox import Inbox
+from webhook.inbox import Inbox, log_taken
 
 SIGNER = Signer.make()
 
@@ -53,10 +53,11 @@ class Webhook:
     confirm_error: ConfirmError | None = None
     hint_error: Exception | None = None
     hear: Callable[..., None] = lambda *_seen: None
+    tell: Callable[..., None] = lambda fields: log_taken((fields,))
 
     def __post_init__(self) -> None:
         verifier = Verifier(lambda: frozenset({TOPIC_ARN}), self._certificate)
-        inbox = Inbox(verifier, self.store, self._confirm, self._hint, self.hear)
+        inbox = Inbox(verifier, self.store, self._confirm, self._hint, self.hear, self.tell)
         self.app = create_app(inbox=inbox, ask_database=self.store.ask)
 
     @property
