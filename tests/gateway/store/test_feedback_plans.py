@@ -97,9 +97,9 @@ def test_postgresql_scans_no_table_for_feedback_either(postgres_stores, monkeypa
         for statement, values in asked(seen):
             if not any(trick in statement for trick in OURS):
                 cursor = postgres_stores.db.peewee.execute_sql(f"EXPLAIN {statement}", values)
-                plans += [(step, statement) for (step,) in cursor.fetchall()]
+                plans.append(("\n".join(step for (step,) in cursor.fetchall()), statement))
     assert [plan for plan in plans if "Seq Scan on " in plan[0]] == []
-    assert any("events_bounced" in step for step, _ in plans)
+    assert not_as_meant(plans) == []
 
 
 def test_the_bounces_that_do_not_suppress_look_for_no_delivery(stores, monkeypatch):
