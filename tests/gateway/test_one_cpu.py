@@ -127,7 +127,7 @@ PROGRAM = dedent("""
     stay_on_one_cpu()
     after = threading.Thread(target=go.wait)
     after.start()
-    print(threading.active_count(), *sorted(len(mask) for mask in masks()), len(masks()))
+    print(threading.active_count(), *sorted(len(mask) for mask in masks()), len(masks()), flush=True)
     child = os.fork()
     if not child:
         # What was allowed to the parent in the beginning is still there to be chosen.
