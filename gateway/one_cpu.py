@@ -12,7 +12,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ log = get_logger(__name__)
 _ALLOWED: Final = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 _STAT = Path("/proc/stat")
 _THREADS = Path("/proc/self/task")
+_staying: dict[int, OneCpu] = {}
+"""That of this process, by its id: a child has a copy of its parent's, and no thread of it."""
 _PAUSES = (0.25, 0.75)
 """Seconds between two looks. They vary, so that of two processes on one CPU the first to look moves, and not both."""
 _CLEARLY = 0.3
@@ -34,12 +37,19 @@ _IDLE, _IO_WAIT = 3, 4  # columns of /proc/stat (proc_stat(5))
 def stay_on_one_cpu() -> None:
     """Begin with it, for all threads of this process, now and to come. Call it again in a child after a fork.
 
-    Nothing happens where there is one CPU, or the system cannot do it or tells nothing of its CPUs.
+    Nothing happens where there is one CPU, or the system cannot do it or does not tell of each CPU.
     """
-    if len(_ALLOWED) > 1:
+    if len(_ALLOWED) > 1 and os.getpid() not in _staying:
         stay = OneCpu(_ALLOWED)
         if stay.move():
+            _staying[os.getpid()] = stay
             threading.Thread(target=stay.run, name="one-cpu", daemon=True).start()
+
+
+def leave_one_cpu() -> None:
+    """Have all CPUs again: a program that takes the place of this one would find one only, and take that for all."""
+    if (stay := _staying.pop(os.getpid(), None)) is not None:
+        stay.leave()
 
 
 def choose(
@@ -72,13 +82,14 @@ def _busy_now() -> dict[int, float]:
     return busy_seconds(_STAT.read_text(encoding="ascii"))
 
 
-def _pin(cpu: int) -> None:
-    """Every thread by itself; those to come inherit it of the one that starts them."""
-    for thread in _THREADS.iterdir():
-        try:
-            os.sched_setaffinity(int(thread.name), {cpu})
-        except ProcessLookupError:  # it has just ended
-            continue
+def _pin(cpus: Collection[int]) -> None:
+    """Every thread by itself, until there is no new one; those to come inherit it of the one that starts them."""
+    done: set[str] = set()
+    while new := {thread.name for thread in _THREADS.iterdir()} - done:
+        for thread in new:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.sched_setaffinity(int(thread), cpus)
+        done |= new
 
 
 class OneCpu:
@@ -89,12 +100,14 @@ class OneCpu:
         allowed: Iterable[int],
         *,
         busy: Callable[[], Mapping[int, float]] = _busy_now,
-        pin: Callable[[int], None] = _pin,
+        pin: Callable[[Collection[int]], None] = _pin,
     ) -> None:
         """`busy`: how many seconds each CPU has worked, up to now."""
         self._allowed = frozenset(allowed)
         self._busy = busy
         self._pin = pin
+        self._lock = threading.Lock()
+        self._left = False
         self._current: int | None = None
         self._last: tuple[float, float, Mapping[int, float]] | None = None
 
@@ -106,24 +119,36 @@ class OneCpu:
                 return
 
     def move(self) -> bool:
-        """Go where the most room is, if that is clearly more than here. False when that cannot be done at all."""
-        try:
-            others = self._taken_by_others()
-            cpu = choose(others, self._current)
-            if cpu != self._current:
-                self._pin(cpu)
-                self._current = cpu
-        except (OSError, ValueError) as error:
-            log.info("cpu.left_to_the_kernel", reason=str(error) or type(error).__name__)
-            return False
-        return True
+        """Go where the most room is, if that is clearly more than here. False when that cannot be done (any more)."""
+        with self._lock:
+            try:
+                if not self._left:
+                    cpu = choose(self._taken_by_others(), self._current)
+                    if cpu != self._current:
+                        self._pin({cpu})
+                        self._current = cpu
+            except (OSError, ValueError) as error:
+                log.info("cpu.left_to_the_kernel", reason=str(error) or type(error).__name__)
+                self._leave()
+            return not self._left
+
+    def leave(self) -> None:
+        """Have all CPUs again, for good."""
+        with self._lock:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._left = True
+        if self._current is not None:
+            with suppress(OSError):
+                self._pin(self._allowed)
 
     def _taken_by_others(self) -> dict[int, float]:
         """The share of each CPU since the last look; nothing is known at the first."""
         now, own = time.monotonic(), time.process_time()
         busy = {cpu: seconds for cpu, seconds in self._busy().items() if cpu in self._allowed}
-        if not busy:
-            raise ValueError("the system tells nothing of its CPUs")
+        if not self._allowed <= busy.keys():  # in a container it may have other numbers for them
+            raise ValueError("the system does not tell of each CPU that this process may use")
         last, self._last = self._last, (now, own, busy)
         if last is None:
             return dict.fromkeys(busy, 0.0)

@@ -24,7 +24,7 @@ from gateway.broker import find_broker_url, make_app
 from gateway.dispatch import FEEDBACK, SEND, Dispatch
 from gateway.guard import guard_warning
 from gateway.logs import get_logger
-from gateway.one_cpu import stay_on_one_cpu
+from gateway.one_cpu import leave_one_cpu, stay_on_one_cpu
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
 from tasks.dispatcher import Dispatcher, Work
@@ -51,6 +51,7 @@ def make_worker_app(settings: Settings) -> Celery:
     worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
     worker_shutting_down.connect(lambda **_: per_process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: per_process.close(), weak=False)
+    worker_shutdown.connect(lambda **_: leave_one_cpu(), weak=False)  # Celery may put a new worker in its place
     return app
 
 

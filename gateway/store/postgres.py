@@ -38,6 +38,8 @@ _SESSION = {
     # Each statement here has its index. A statement that was prepared while a table had a page or two reads all of the
     # table, and goes on so until the next ANALYZE: after some thousand mails that took most of the time.
     "enable_seqscan": "off",
+    # Where there is no index, that makes a statement so dear by the planner's count that it would be compiled first.
+    "jit": "off",
 }
 
 _inherited: list[object] = []

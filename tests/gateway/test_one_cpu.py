@@ -58,10 +58,10 @@ class Machine:
         self.pinned = []
         self.error = None
 
-    def pin(self, cpu):
+    def pin(self, cpus):
         if self.error is not None:
             raise self.error
-        self.pinned.append(cpu)
+        self.pinned += cpus
 
     def process(self, *allowed):
         return OneCpu(allowed, busy=lambda: dict(self.busy), pin=self.pin)
@@ -110,13 +110,34 @@ def test_where_it_is_not_allowed_the_kernel_decides(error):
     process.run()  # ends
 
 
-def test_where_nothing_is_told_of_cpus_the_kernel_decides():
-    assert not Machine().process(0, 1).move()
+@pytest.mark.parametrize("told", [(), (0,), (1, 2)])
+def test_where_the_system_does_not_tell_of_each_cpu_the_kernel_decides(told):
+    machine = Machine(*told)
+    assert not machine.process(0, 1).move()
+    assert machine.pinned == []
+
+
+def test_who_leaves_has_all_cpus_again_and_stays_nowhere():
+    machine = Machine(0, 1)
+    process = machine.process(0, 1)
+    process.move()
+    process.leave()
+    assert sorted(machine.pinned[1:]) == [0, 1]
+    assert not process.move()
+
+
+def test_who_cannot_look_any_more_has_all_cpus_again():
+    machine = Machine(0, 1)
+    process = machine.process(0, 1)
+    process.move()
+    machine.busy.clear()
+    assert not process.move()
+    assert sorted(machine.pinned[1:]) == [0, 1]
 
 
 PROGRAM = dedent("""
     import os, threading, time
-    from gateway.one_cpu import stay_on_one_cpu
+    from gateway.one_cpu import leave_one_cpu, stay_on_one_cpu
 
     def masks():
         return {frozenset(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")}
@@ -124,6 +145,7 @@ PROGRAM = dedent("""
     go = threading.Event()
     before = threading.Thread(target=go.wait)
     before.start()
+    stay_on_one_cpu()
     stay_on_one_cpu()
     after = threading.Thread(target=go.wait)
     after.start()
@@ -135,6 +157,8 @@ PROGRAM = dedent("""
         print(len(gateway.one_cpu._ALLOWED), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
+    leave_one_cpu()
+    print(*{len(mask) for mask in masks()}, "left", flush=True)
     go.set()
 """)
 
@@ -143,4 +167,6 @@ PROGRAM = dedent("""
 def test_all_threads_of_a_process_are_on_one_cpu_and_a_child_may_choose_anew():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
     lines = sorted(done.stdout.split("\n"))
-    assert lines == sorted(["", "4 1 1", str(len(os.sched_getaffinity(0)))])
+    cpus = len(os.sched_getaffinity(0))
+    # Its own thread, the first, the second, and the one that looks: all on one; then all of them may be anywhere.
+    assert lines == sorted(["", "4 1 1", str(cpus), f"{cpus} left"])

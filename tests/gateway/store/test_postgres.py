@@ -48,6 +48,12 @@ def test_a_session_is_durable_and_cannot_hang(postgres_stores):
         assert sql.value("SHOW lock_timeout") == "4s"
 
 
+def test_a_statement_without_an_index_is_not_compiled_for_it(postgres_stores):
+    with postgres_stores.db.read() as sql:
+        plan = "\n".join(row[0] for row in sql.all("EXPLAIN ANALYZE SELECT count(*) FROM audit WHERE subject = 'x'"))
+    assert "JIT" not in plan
+
+
 @pytest.mark.parametrize(
     "statement",
     [
