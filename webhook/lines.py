@@ -20,8 +20,8 @@ log = get_logger(__name__)
 class Lines:
     """One daemon thread that hands to `write` what came within `pause` seconds.
 
-    No line is dropped: where more wait than `capacity`, or after the end, whoever adds one writes it, and waits for the
-    log as long as it takes.
+    No line is dropped: where more wait than `capacity`, or the thread is not there (any more), whoever adds one writes
+    it, and waits for the log as long as it takes.
     """
 
     def __init__(
@@ -36,16 +36,29 @@ class Lines:
         self._thread.start()
 
     def add(self, fields: Fields) -> None:
-        if self._stopping.is_set() or self._added.qsize() >= self._capacity:
+        if self._added.qsize() >= self._capacity:
             self._write((fields,))
-        else:
-            self._added.put(fields)
+            return
+        self._added.put(fields)
+        if not self._thread.is_alive():  # asked afterwards: it writes what was there before it ended
+            self._write_rest()
 
     def stop(self) -> None:
         """Write what waits, for a short time, and end the thread."""
         self._stopping.set()
         self._added.put(None)
         self._thread.join(timeout=3)
+        if not self._thread.is_alive():
+            self._write_rest()
+
+    def _write_rest(self) -> None:
+        while True:
+            try:
+                fields = self._added.get_nowait()
+            except queue.Empty:
+                return
+            if fields is not None:
+                self._write_safely((fields,))
 
     def _loop(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Response, request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from gateway.logs import get_logger
 from gateway.sns import AnyMessage
@@ -80,7 +80,12 @@ def _read_declared(length: int) -> bytes:
 def _read_undeclared() -> bytes:
     """werkzeug cuts it off at its limit and says nothing, so one byte more than allowed is asked for."""
     request.max_content_length = MAX_BODY + 1
-    body = request.get_data(cache=False)
+    try:
+        body = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:  # the server has exceptions of its own for chunks that are none, and they share no class
+        raise ClientDisconnected from error
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     return body

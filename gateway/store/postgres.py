@@ -55,15 +55,11 @@ class PostgresDatabase(Database):
         self._connect()
 
     def _connect(self) -> None:
+        session = [f"-c {name}={value}" for name, value in _SESSION.items()]
+        parameters = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sesgate", **self._parameters}
+        parameters["options"] = " ".join([*filter(None, [parameters.get("options")]), *session])  # the last one counts
         self.peewee: PostgresPool = PostgresPool(
-            self._name,
-            max_connections=CONNECTIONS,
-            timeout=5,
-            prefer_psycopg3=True,
-            connect_timeout=_CONNECT_TIMEOUT,
-            application_name="sesgate",
-            options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
-            **self._parameters,
+            self._name, max_connections=CONNECTIONS, timeout=5, prefer_psycopg3=True, **parameters
         )
         self._guard = ForkGuard()
         self._writer = Writer(self.peewee, self._write_transaction, lambda: None, _in_the_way)

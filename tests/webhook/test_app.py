@@ -6,6 +6,7 @@ from io import BytesIO
 
 import pytest
 import structlog
+from gunicorn.http.errors import InvalidChunkSize
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
@@ -184,11 +185,15 @@ class TestLater:
     def test_a_body_that_breaks_off_is_asked_for_again(self, webhook):
         assert is_later(post_stream(webhook, BytesIO(b"{"), length=100))
 
-    @pytest.mark.parametrize("length", [100, None], ids=["of a length", "chunked"])
-    def test_a_connection_that_fails_while_it_brings_the_body_is_the_clients_matter(self, webhook, length):
+    @pytest.mark.parametrize(
+        ("length", "error"),
+        [(100, ConnectionResetError()), (None, ConnectionResetError()), (None, InvalidChunkSize(b"x"))],
+        ids=["of a length", "chunked", "chunks that are none"],
+    )
+    def test_a_body_that_cannot_be_read_is_the_clients_matter(self, webhook, length, error):
         class Broken(BytesIO):
             def read(self, *_):
-                raise ConnectionResetError
+                raise error
 
             readinto = read
 

@@ -65,6 +65,16 @@ def test_what_comes_after_the_end_is_written_at_once():
     assert written == [{"n": 1}, {"n": 2}]
 
 
+def test_what_came_while_the_thread_ended_is_written_by_whoever_stops_it():
+    written = []
+    made = Lines(written.extend)
+    made._added.put(None)  # the thread ends
+    made._thread.join(30)
+    made._added.put({"n": 1})  # by a request that found it alive
+    made.stop()
+    assert written == [{"n": 1}]
+
+
 def test_a_write_that_fails_does_not_end_the_thread():
     written = []
 

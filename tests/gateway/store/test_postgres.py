@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 from structlog.testing import capture_logs
@@ -46,6 +47,16 @@ def test_a_session_is_durable_and_cannot_hang(postgres_stores):
         assert sql.value("SHOW synchronous_commit") == "on"
         assert sql.value("SHOW idle_in_transaction_session_timeout") == "5s"
         assert sql.value("SHOW lock_timeout") == "4s"
+
+
+def test_the_url_may_name_what_we_set_and_makes_nothing_less_durable(postgres_stores):
+    url = f"{url_of(postgres_stores)}&connect_timeout=9&application_name=orders"
+    options = quote("-c synchronous_commit=off -c work_mem=9MB")
+    other = open_stores(Settings(database_url=f"{url}&options={options}"))
+    with other.db.read() as sql:
+        shown = [sql.value(f"SHOW {name}") for name in ("application_name", "work_mem", "synchronous_commit")]
+    other.close()
+    assert shown == ["orders", "9MB", "on"]
 
 
 def test_a_statement_without_an_index_is_not_compiled_for_it(postgres_stores):
