@@ -38,7 +38,3 @@ def _refuse_constant(_name: str) -> NoReturn:
 
 # json.loads would make one for each document, for hooks are not its default.
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-"""json.loads would make one for each document."""
