@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +11,7 @@ from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
 from gateway.broker import FEEDBACK_QUEUE, SEND_QUEUE
+from gateway.gathering import Gatherer
 from gateway.logs import get_logger
 
 SEND = "sesgate.send"
@@ -79,7 +78,7 @@ def shorten(ids: Sequence[int]) -> str:
 
 
 class HintThread:
-    """One daemon thread that publishes hints from a bounded queue, and drops them when the broker is slow.
+    """Publishes hints from a thread of its own, and drops them when the broker is slow.
 
     For programs that answer somebody: `offer` never waits and never fails. The first hint after a silence goes out at
     once. What follows within `pause` seconds shares a task, which costs no more than each of them alone would.
@@ -89,47 +88,18 @@ class HintThread:
         self, publish: Callable[[list[int]], None], *, capacity: int = 1000, pause: float = _HINT_PAUSE
     ) -> None:
         self._publish = publish
-        self._pause = pause
-        self._stopping = threading.Event()
-        self._capacity = capacity
-        self._offered: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # the other kind makes threads wait
-        self._thread = threading.Thread(target=self._loop, name="hints", daemon=True)
-        self._thread.start()
+        self._hints = Gatherer("hints", self._publish_safely, capacity=capacity, most=_HINTS_TOGETHER, pause=pause)
 
     def offer(self, id_: int) -> None:
-        if self._offered.qsize() < self._capacity:
-            self._offered.put(id_)
-        else:
+        if not self._hints.offer(id_):
             log.warning("dispatch.hint_dropped", id=id_)
 
     def stop(self) -> None:
         """Publish what waits, for a short time, and end the thread."""
-        self._stopping.set()
-        self._offered.put(None)
-        self._thread.join(timeout=3)
+        self._hints.stop()
 
-    def _loop(self) -> None:
-        while True:
-            ids, last = self._take()
-            if ids:
-                try:
-                    self._publish(ids)
-                except BrokerError as error:
-                    log.warning("dispatch.hints_lost", ids=len(ids), error=str(error))
-                except Exception:
-                    # An unforeseen failure of the broker's library must not end the thread.
-                    log.exception("dispatch.hints_lost", ids=len(ids))
-            if last:
-                return
-            if len(ids) < _HINTS_TOGETHER:
-                self._stopping.wait(self._pause)
-
-    def _take(self) -> tuple[list[int], bool]:
-        """Wait for one, and take what came with it; whether the end was asked for."""
-        ids: list[Any] = [self._offered.get()]
-        while len(ids) < _HINTS_TOGETHER:
-            try:
-                ids.append(self._offered.get_nowait())
-            except queue.Empty:
-                break
-        return [id_ for id_ in ids if id_ is not None], None in ids
+    def _publish_safely(self, ids: list[int]) -> None:
+        try:
+            self._publish(ids)
+        except BrokerError as error:
+            log.warning("dispatch.hints_lost", ids=len(ids), error=str(error))

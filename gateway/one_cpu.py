@@ -1,9 +1,9 @@
 """Keeps a process of many threads on one CPU at a time, the one where others leave it the most room.
 
 Only one thread of a process runs Python at a time. Where the kernel spreads the threads over CPUs, each of these turns
-is handed from one CPU to another, which has to be woken for it: that cost the webhook a third of what it can take, and
-a worker with many threads a fourth of what it can send (docs/performance.md). On one CPU the next thread just goes on.
-What the operator has allowed (`taskset`, `CPUAffinity=`, a cpuset) is what there is to choose from.
+is handed from one CPU to another, which has to be woken for it (what that costs: docs/performance.md). On one CPU the
+next thread just goes on. What the operator has allowed (`taskset`, `CPUAffinity=`, a cpuset) is what there is to choose
+from.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ read from the disk and 16 KB written for each. So the index is one of small ones
 what is written now goes into the last of them, which is at hand. Who looks an address up looks into each: that is done
 by people, and for the few reports that may suppress an address or end that, but not for each mail.
 
-The smaller the parts, the more of what is written in one go shares a page, and the longer a look-up takes: 4 µs for
-each part, 5 ms beside ten million. Of the size that is chosen a full part has some 80 pages.
+The smaller the parts, the more of what is written in one go shares a page, and the longer a look-up takes, which goes
+into each: 1,200 of them beside ten million. Of the size that is chosen a full part has some 80 pages.
 """
 
 from __future__ import annotations

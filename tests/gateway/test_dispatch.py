@@ -140,7 +140,7 @@ def test_hints_that_came_together_go_out_together():
 
     hints = HintThread(publish)
     hints.offer(1)
-    until(hints._offered.empty)
+    until(hints._hints._offered.empty)
     for id_ in (2, 3, 4):
         hints.offer(id_)
     go_on.set()
@@ -169,7 +169,7 @@ def test_an_offer_never_waits_and_what_does_not_fit_is_dropped():
 
     hints = HintThread(publish, capacity=3)
     hints.offer(0)
-    until(hints._offered.empty)
+    until(hints._hints._offered.empty)
     for id_ in range(1, 10):
         hints.offer(id_)
     go_on.set()
@@ -189,7 +189,7 @@ def test_a_hint_that_fails_does_not_end_the_thread(error):
 
     hints = HintThread(publish)
     hints.offer(1)
-    until(hints._offered.empty)
+    until(hints._hints._offered.empty)
     hints.offer(2)
     until(lambda: published == [2])
     hints.stop()
@@ -202,7 +202,7 @@ def test_stopping_publishes_what_waits_and_ends_the_thread():
         hints.offer(id_)
     hints.stop()
     assert published == list(range(600))
-    assert not hints._thread.is_alive()
+    assert not hints._hints._thread.is_alive()
 
 
 def test_a_hint_that_came_by_a_lost_connection_is_acknowledged_without_it(redis):

@@ -60,7 +60,7 @@ def test_what_comes_after_the_end_is_written_at_once():
     made = Lines(written.extend)
     made.add({"n": 1})
     made.stop()
-    assert not made._thread.is_alive()
+    assert not made._lines._thread.is_alive()
     made.add({"n": 2})
     assert written == [{"n": 1}, {"n": 2}]
 
@@ -68,9 +68,9 @@ def test_what_comes_after_the_end_is_written_at_once():
 def test_what_came_while_the_thread_ended_is_written_by_whoever_stops_it():
     written = []
     made = Lines(written.extend)
-    made._added.put(None)  # the thread ends
-    made._thread.join(30)
-    made._added.put({"n": 1})  # by a request that found it alive
+    made._lines._offered.put(None)  # the thread ends
+    made._lines._thread.join(30)
+    made._lines._offered.put({"n": 1})  # by a request that found it alive
     made.stop()
     assert written == [{"n": 1}]
 
@@ -85,7 +85,7 @@ def test_a_write_that_fails_does_not_end_the_thread():
 
     with lines(write) as made:
         made.add({"n": 1})
-        until(made._added.empty)
+        until(made._lines._offered.empty)
         made.add({"n": 2})
         until(lambda: written == [{"n": 2}])
 
