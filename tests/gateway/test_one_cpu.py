@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from gateway.one_cpu import OneCpu, busy_seconds, choose
+from tests.support.affinity import CPUS, two_cpus
 
 STAT = """\
 cpu  300 0 100 1000 50 0 10 5 0 0
@@ -16,9 +17,6 @@ cpu12 200 0 50 500 30 0 5 3
 intr 12345 0 1
 ctxt 99
 """
-two_cpus = pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="it takes two CPUs"
-)
 
 
 def test_busy_is_all_but_idle_and_waiting_for_disks():
@@ -167,6 +165,6 @@ PROGRAM = dedent("""
 def test_all_threads_of_a_process_are_on_one_cpu_and_a_child_may_choose_anew():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
     lines = sorted(done.stdout.split("\n"))
-    cpus = len(os.sched_getaffinity(0))
+    cpus = len(CPUS)
     # Its own thread, the first, the second, and the one that looks: all on one; then all of them may be anywhere.
     assert lines == sorted(["", "4 1 1", str(cpus), f"{cpus} left"])

@@ -56,6 +56,11 @@ class Worker:
         assert self._process is not None
         return [child for child in self._process.children() if child.status() != psutil.STATUS_ZOMBIE]
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = psutil.Popen(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from celery.signals import worker_shutdown
 
 from gateway.broker import FEEDBACK_QUEUE, SEND_QUEUE
 from gateway.dispatch import FEEDBACK, SEND
@@ -53,6 +54,14 @@ def test_services_are_made_once_a_process_and_again_after_closing(sandboxed, tmp
     second.stores.control.put("x", {})
     per_process.close()
     per_process.close()
+
+
+def test_all_cpus_are_there_again_before_celery_may_start_a_worker_in_this_ones_place(tmp_path, monkeypatch):
+    left = []
+    monkeypatch.setattr("tasks.app.leave_one_cpu", lambda: left.append(True))
+    make_worker_app(settings(tmp_path))
+    worker_shutdown.send(sender=None)
+    assert left
 
 
 def test_a_child_gets_services_of_its_own(sandboxed, tmp_path):

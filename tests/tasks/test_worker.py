@@ -10,6 +10,7 @@ import pytest
 from gateway.settings import Settings
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
+from tests.support.affinity import stays_on_one_cpu, two_cpus
 from tests.support.mail import accept, rows
 from tests.support.redis import Redis
 from tests.support.sandbox import Sandbox
@@ -82,6 +83,17 @@ def test_a_worker_sends_everything_once(tmp_path, accepted, fresh, redis, pool):
         assert "Traceback" not in worker.log
     assert copies(fresh) == Counter(addresses)
     assert accepted.control.read_lease().holder == ""
+
+
+@two_cpus
+@POOLS
+def test_each_process_of_a_worker_stays_on_one_cpu_with_all_its_threads(tmp_path, accepted, fresh, redis, pool):
+    flood(accepted, 20)
+    with Worker(tmp_path, fresh, *pool, SESGATE_BROKER_URL=redis.url) as worker:
+        all_sent(accepted, 20, worker)
+        pids = [worker.pid, *(child.pid for child in worker.children)]
+        assert len(pids) == (3 if "prefork" in pool else 1)
+        until(lambda: all(map(stays_on_one_cpu, pids)), what="each is on one CPU")
 
 
 def test_a_child_that_is_killed_again_and_again_stalls_nothing_and_doubles_nothing(tmp_path, accepted, fresh, redis):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 import webhook.wsgi
@@ -19,6 +20,7 @@ from gateway.sns_topics import TopicsError
 from gateway.store.errors import StoreError
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
+from tests.support.affinity import CPUS, cpus_of, stays_on_one_cpu, two_cpus
 from tests.support.payloads import ses
 from tests.support.sandbox import free_port
 from tests.support.sns import Signer
@@ -68,11 +70,18 @@ def is_alive(process: subprocess.Popen[bytes], port: int) -> bool:
 
 @contextmanager
 def running(app: str, environ: dict[str, str], directory: Path, worker: str = WORKER) -> Iterator[int]:
+    with running_as(app, environ, directory, worker) as (port, _):
+        yield port
+
+
+@contextmanager
+def running_as(app: str, environ: dict[str, str], directory: Path, worker: str = WORKER) -> Iterator[tuple[int, int]]:
+    """The port, and gunicorn's process id."""
     port = free_port()
     with subprocess.Popen(gunicorn(app, port, worker), env=environ, cwd=directory, stderr=subprocess.PIPE) as process:
         try:
             until(lambda: is_alive(process, port), what="an answer of gunicorn")
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
             _, errors = process.communicate(timeout=30)
@@ -104,6 +113,14 @@ def test_the_webhook_stores_what_the_simulated_aws_signed(installation):
         assert stores.reports.gauges().inbox.unprocessed == 1
     finally:
         stores.close()
+
+
+@two_cpus
+def test_the_process_that_serves_stays_on_one_cpu_and_the_one_that_would_start_another_does_not(installation):
+    with running_as("webhook.wsgi:app", environment(installation), installation) as (_, pid):
+        (serving,) = psutil.Process(pid).children()
+        until(lambda: stays_on_one_cpu(serving.pid), what="it is on one CPU")
+        assert cpus_of(pid) == {CPUS}
 
 
 def first_line_for_endless_body(port: int) -> bytes:
