@@ -113,51 +113,35 @@ def fill_finished(stores: Stores, rows: int, advance: Callable[[str], None]) -> 
     """
     first, number, report = _next_id(stores), _next_id(stores, "recipients"), _next_id(stores, "notifications")
     then = time.time_ns() // 1000 - 20 * _DAY
-    dialect = _dialect(stores)
-    timed = dialect.timed
     advance(f"{rows:,} finished messages")
     _fill_messages(stores, rows, first, then, 2048)
-    advance(f"{rows:,} finished recipients")
-    _in_batches(
-        stores,
-        rows,
-        first,
-        "INSERT INTO recipients (id, message_id, credential_id, address, address_key, status, reason, attempts,"
-        f" attempt_id, next_attempt_at, expires_at, changed_at, ended_at, counted_at) {dialect.series} SELECT"
-        f" i + {number - first}, i, ({_LOCAL}), {_to(dialect)}, {_to(dialect)}, 'DELIVERED', '', 1, {timed},"
-        f" {then} + i, {then + 4 * _DAY} + i, {then} + i, {then} + i, {then} + i FROM series",
-    )
-    advance(f"{rows:,} attempts")
-    _in_batches(
-        stores,
-        rows,
-        first,
-        "INSERT INTO attempts (attempt_id, recipient_id, started_at, finished_at, outcome, detail, ses_message_id)"
-        f" {dialect.series} SELECT {timed}, i + {number - first}, {then} + i, {then} + i, 'accepted', '',"
-        f" '0100' || {timed} FROM series",
-    )
-    advance(f"{rows:,} notifications")
-    _in_batches(
-        stores,
-        rows,
-        first,
-        "INSERT INTO notifications (id, sns_message_id, topic_arn, message, sent_at, received_at, processed_at, error)"
-        f" {dialect.series} SELECT i + {report - first}, {dialect.scattered}, '{names.TOPIC_ARN}', NULL, {then} + i,"
-        f" {then} + i, {then} + i, '' FROM series",
-    )
-    advance(f"{rows:,} events")
-    _in_batches(
-        stores,
-        rows,
-        first,
-        "INSERT INTO events (dedupe_key, notification_id, recipient_id, attempt_id, ses_message_id, kind, address,"
-        f" address_key, occurred_at, stored_at, blamed_key) {dialect.series} SELECT '0100' || {timed} || ' Delivery',"
-        f" i + {report - first}, i + {number - first}, {timed}, '0100' || {timed}, 'Delivery', {_to(dialect)},"
-        f" {_to(dialect)}, {then} + i, {then} + i, {_to(dialect)} FROM series",
-    )
+    for table, statement in _finished(_dialect(stores), then, number - first, report - first).items():
+        advance(f"{rows:,} {table}")
+        _in_batches(stores, rows, first, statement)
     _count_from(stores, "recipients", number + rows - 1)
     _count_from(stores, "notifications", report + rows - 1)
     _analyse(stores)
+
+
+def _finished(dialect: _Dialect, then: int, recipient: int, report: int) -> dict[str, str]:
+    """For each table the statement that fills it, for messages `i`; their recipients are `i + recipient`, and so on."""
+    timed, to = dialect.timed, _to(dialect)
+    return {
+        "recipients": "INSERT INTO recipients (id, message_id, credential_id, address, address_key, status, reason,"
+        " attempts, attempt_id, next_attempt_at, expires_at, changed_at, ended_at, counted_at)"
+        f" {dialect.series} SELECT i + {recipient}, i, ({_LOCAL}), {to}, {to}, 'DELIVERED', '', 1, {timed},"
+        f" {then} + i, {then + 4 * _DAY} + i, {then} + i, {then} + i, {then} + i FROM series",
+        "attempts": "INSERT INTO attempts (attempt_id, recipient_id, started_at, finished_at, outcome, detail,"
+        f" ses_message_id) {dialect.series} SELECT {timed}, i + {recipient}, {then} + i, {then} + i, 'accepted', '',"
+        f" '0100' || {timed} FROM series",
+        "notifications": "INSERT INTO notifications (id, sns_message_id, topic_arn, message, sent_at, received_at,"
+        f" processed_at, error) {dialect.series} SELECT i + {report}, {dialect.scattered}, '{names.TOPIC_ARN}', NULL,"
+        f" {then} + i, {then} + i, {then} + i, '' FROM series",
+        "events": "INSERT INTO events (dedupe_key, notification_id, recipient_id, attempt_id, ses_message_id, kind,"
+        f" address, address_key, occurred_at, stored_at, blamed_key) {dialect.series} SELECT '0100' || {timed} ||"
+        f" ' Delivery', i + {report}, i + {recipient}, {timed}, '0100' || {timed}, 'Delivery', {to}, {to},"
+        f" {then} + i, {then} + i, {to} FROM series",
+    }
 
 
 def fill_backlog(stores: Stores, finished: int, queued: int, content: bytes, advance: Callable[[str], None]) -> None:
