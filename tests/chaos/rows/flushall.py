@@ -1,11 +1,13 @@
-"""Scenario "flushall": the broker forgets everything while half of all tasks are in it.
+"""Scenario "flushall": the broker forgets everything, under load, and while half of all tasks are in it.
 
 There are never many: no more recipients are marked than the workers claim while a mark is young, in sixteen tasks or
-more. So here are fewer threads than tasks.
+more, and each thread takes one task up and one ahead. So the second half has fewer threads than tasks.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -18,51 +20,72 @@ from tests.chaos.scenario import Run, Tier, scenario
 from tests.support.installation import Installation
 from tests.support.waiting import until
 
-_MAILS = {Tier.STANDARD: 4_000, Tier.LONG: 10_000}
 _FLUSHES = 5
-_LATENCY = 50
-_RATE = 3_000.0
-_THREADS = 2  # in each of two workers
-_ENOUGH = 8  # tasks that Redis holds, of a dozen mails or more
+_RATE = 3_000.0  # faster than SES answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """So many mails, by so many threads in each of the workers. `enough`: tasks that a flush is to find in Redis."""
+
+    name: str
+    mails: int
+    workers: int
+    threads: int
+    latency_ms: int
+    enough: int
+
+
+_LOADED = _Half("many threads", 10_000, 4, 24, 500, 0)
+_WAITING = _Half("few threads", 4_000, 2, 2, 50, 20)
 
 
 @scenario(
     "flushall",
-    title="Mail drains by few threads, so that tasks wait; FLUSHALL of the own Redis five times, and kill -9 once",
+    title="FLUSHALL of the gateway's own Redis five times, and kill -9 once: while 96 threads drain 10,000 mails at an"
+    " SES latency of 500 ms, and while few drain 4,000, so that tasks wait",
     passes="each mail is sent exactly once",
-    tiers={Tier.STANDARD: 110, Tier.LONG: 300},
+    tiers={Tier.STANDARD: 195, Tier.LONG: 195},
 )
 def flushed(run: Run) -> None:
-    directory, mails = run.directory / "var", _MAILS[run.tier]
-    settings = {"SESGATE_WORKERS": "2", "SESGATE_WORKER_THREADS": str(_THREADS)}
-    installation = run.stack.enter_context(Installation(directory, **settings))
-    book = run.stack.enter_context(Book(directory))
-    ledger = run.stack.enter_context(Ledger(run.directory / "ledger"))
-    installation.set_faults(latency_ms=_LATENCY, drop_events=["Delivery"])
-    # Faster than SES answers, so that tasks wait in Redis.
+    for half in (_LOADED, _WAITING):
+        with ExitStack() as stack:
+            _flush_while_draining(run, half, stack)
+
+
+def _flush_while_draining(run: Run, half: _Half, stack: ExitStack) -> None:
+    place = run.directory / half.name.replace(" ", "-")
+    place.mkdir()
+    directory = place / "var"
+    settings = {"SESGATE_WORKERS": str(half.workers), "SESGATE_WORKER_THREADS": str(half.threads)}
+    installation = stack.enter_context(Installation(directory, **settings))
+    book = stack.enter_context(Book(directory))
+    ledger = stack.enter_context(Ledger(place / "ledger"))
+    installation.set_faults(latency_ms=half.latency_ms, drop_events=["Delivery"])
     installation.set_account(max_send_rate=_RATE)
     assert installation.cli("queue", "pause").returncode == 0
-    burst([installation.smtp_port], ledger, mails)
-    run.say(f"{mails} mails are accepted")
+    burst([installation.smtp_port], ledger, half.mails)
+    run.say(f"{half.name}: {half.mails} mails are accepted")
     assert installation.cli("queue", "resume").returncode == 0
     with redis.Redis(unix_socket_path=str(directory / "redis.sock"), socket_timeout=5) as client:
         for number in range(1, _FLUSHES + 1):
-            tasks = _wait_for_tasks(book, client, queued=mails * (_FLUSHES + 3 - number) // (_FLUSHES + 3))
+            left = half.mails * (_FLUSHES + 3 - number) // (_FLUSHES + 3)
+            tasks = _wait_for_tasks(book, client, queued=left, enough=half.enough)
             client.flushall()
-            run.figure(f"tasks in Redis at FLUSHALL {number}", tasks)
-            run.check(tasks >= _ENOUGH, f"only {tasks} tasks were in Redis to be forgotten")
+            run.figure(f"{half.name}: tasks in Redis at FLUSHALL {number}", tasks)
+            run.check(tasks >= half.enough, f"only {tasks} tasks were in Redis to be forgotten")
             run.say(f"FLUSHALL {number} of {tasks} tasks; {book.count('QUEUED')} mails are still queued")
     installation.kill("redis")
     run.say(f"kill -9 of Redis; {book.count('QUEUED')} are still queued")
     settle(run, book, 180)
     accepted = until(installation.sent)
     conclude(run, ledger, accepted, book)
-    run.check(len(accepted) == mails, f"SES accepted {len(accepted)} copies of {mails} mails")
+    run.check(len(accepted) == half.mails, f"SES accepted {len(accepted)} copies of {half.mails} mails")
 
 
-def _wait_for_tasks(book: Book, client: redis.Redis, *, queued: int) -> int:
-    """How many tasks are in Redis, at a moment when many are and only so many mails are left."""
-    wait_for(lambda: book.count("QUEUED") <= queued and _tasks(client) >= _ENOUGH, 60, every=0.01)
+def _wait_for_tasks(book: Book, client: redis.Redis, *, queued: int, enough: int) -> int:
+    """How many tasks are in Redis, at a moment when enough are and only so many mails are left."""
+    wait_for(lambda: book.count("QUEUED") <= queued and _tasks(client) >= enough, 60, every=0.01)
     return _tasks(client)
 
 
