@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 
-from benchmarks.frame import Bar, Figure, Kind, Measurement, Pair, Shot, Stand, UnsoundError
+from benchmarks.frame import Bar, Figure, Kind, Measurement, Pair, Shot, SkippedError, Stand, UnsoundError
 from benchmarks.gateway_programs import SESGATE, Gateway, flush, gateway
 from benchmarks.http_load import post_all
 from gateway.cli.programs import webhook_argv
@@ -22,13 +24,20 @@ from tests.support.sns import Signer
 
 _NAME = "webhook"
 _CONNECTIONS = 16
+_GRANIAN = "webhook-granian"
+_SERVER = "granian"
 _PEER = "a null endpoint of the same server"
 
 
 def measurements() -> tuple[Measurement, ...]:
     bar = Bar(Kind.TIMES_AT_LEAST, 0.35, 0.45)
     title = f"webhook: verified and stored, {_CONNECTIONS} connections"
-    return (Measurement(_NAME, (Figure(_NAME, title, "notifications/s", bar, _PEER),), _set_up),)
+    none = Bar(Kind.TIMES_AT_LEAST, None, None)
+    other = Figure(_GRANIAN, "webhook served by granian", "notifications/s", none, "by gunicorn")
+    return (
+        Measurement(_NAME, (Figure(_NAME, title, "notifications/s", bar, _PEER),), _set_up),
+        Measurement(_GRANIAN, (other,), _set_up_granian),
+    )
 
 
 @contextmanager
@@ -41,8 +50,28 @@ def _set_up(stand: Stand) -> Iterator[Mapping[str, Pair]]:
             product.web((*SESGATE, "webhook"), "webhook", product.webhook_port, "/readyz"),
             product.web(_null_argv(null_port), "null", null_port, "/readyz"),
         ):
-            ours = partial(_notify, product, stores, signer, notifications)
+            ours = partial(_notify, product.webhook_port, stores, signer, notifications)
             yield {_NAME: Pair(ours, partial(_post, null_port, signer, notifications))}
+
+
+@contextmanager
+def _set_up_granian(stand: Stand) -> Iterator[Mapping[str, Pair]]:
+    """Two webhooks over one database, by the servers there are to choose from; granian is not one of our packages."""
+    if find_spec(_SERVER) is None:
+        raise SkippedError(f"{_SERVER} is not installed (pip install {_SERVER})")
+    notifications, port = stand.amount(4000, 32), free_port()
+    argv = (
+        *(sys.executable, "-m", _SERVER, "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+        *("--blocking-threads", str(_CONNECTIONS), "benchmarks.granian_web:app"),
+    )
+    with Redis() as redis, gateway(stand, SESGATE_BROKER_URL=redis.url) as product, product.stores() as stores:
+        signer = _trusted_signer(product)
+        with (
+            product.web((*SESGATE, "webhook"), "webhook", product.webhook_port, "/readyz"),
+            product.web(argv, _SERVER, port, "/readyz"),
+        ):
+            notify = partial(_notify, stores=stores, signer=signer, number=notifications)
+            yield {_GRANIAN: Pair(partial(notify, port), partial(notify, product.webhook_port))}
 
 
 def _null_argv(port: int) -> tuple[str, ...]:
@@ -68,9 +97,9 @@ def _bodies(signer: Signer, number: int) -> list[bytes]:
     return [signer.notification(message) for _ in range(number)]
 
 
-def _notify(product: Gateway, stores: Stores, signer: Signer, number: int) -> Shot:
+def _notify(port: int, stores: Stores, signer: Signer, number: int) -> Shot:
     before = _stored(stores)
-    shot = _post(product.webhook_port, signer, number)
+    shot = _post(port, signer, number)
     if (kept := _stored(stores) - before) != number:
         raise UnsoundError(f"of {number} notifications {kept} were stored")
     return shot
