@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 
-from benchmarks.frame import Bar, Figure, Kind, Measurement, Pair, Shot, SkippedError, Stand, UnsoundError
+from benchmarks.frame import Bar, Figure, Kind, Measurement, Pair, Shot, Stand, UnsoundError
 from benchmarks.gateway_programs import SESGATE, Gateway, flush, gateway
 from benchmarks.http_load import post_all
 from gateway.cli.programs import webhook_argv
@@ -56,9 +55,7 @@ def _set_up(stand: Stand) -> Iterator[Mapping[str, Pair]]:
 
 @contextmanager
 def _set_up_granian(stand: Stand) -> Iterator[Mapping[str, Pair]]:
-    """Two webhooks over one database, by the servers there are to choose from; granian is not one of our packages."""
-    if find_spec(_SERVER) is None:
-        raise SkippedError(f"{_SERVER} is not installed (pip install {_SERVER})")
+    """Two webhooks over one database, by the servers there are to choose from."""
     notifications, port = stand.amount(4000, 32), free_port()
     argv = (
         *(sys.executable, "-m", _SERVER, "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
