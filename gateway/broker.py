@@ -76,6 +76,9 @@ def make_app(broker_url: str, *, concurrency: int | None = None) -> Celery:
         task_send_sent_event=True,
         worker_send_task_events=True,
         worker_prefetch_multiplier=1,
+        # What a worker has not begun is better left to the one that is free first. The event that tells of a task's
+        # end wakes the loop that takes the next one.
+        worker_disable_prefetch=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         # It cancels only what is acknowledged late, and nothing is; without it Celery warns at each lost connection.

@@ -27,8 +27,10 @@ _STAT = Path("/proc/stat")
 _THREADS = Path("/proc/self/task")
 _staying: dict[int, OneCpu] = {}
 """That of this process, by its id: a child has a copy of its parent's, and no thread of it."""
-_PAUSES = (0.25, 0.75)
+_PAUSES = (0.05, 0.15)
 """Seconds between two looks. They vary, so that of two processes on one CPU the first to look moves, and not both."""
+_COST = 0.005
+"""The part of a CPU that looking may take: where there are many CPUs, the kernel has much to tell."""
 _CLEARLY = 0.3
 """How much more of another CPU must be free: a move costs little, and what others do changes all the time."""
 _IDLE, _IO_WAIT = 3, 4  # columns of /proc/stat (proc_stat(5))
@@ -60,6 +62,11 @@ def choose(
     if current is not None and current in others and others[current] - least <= _CLEARLY:
         return current
     return draw([cpu for cpu, share in sorted(others.items()) if share - least <= _CLEARLY / 2])
+
+
+def pause(looked: float, *, draw: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds until the next look, where the last one took so many of a CPU."""
+    return max(draw(*_PAUSES), looked / _COST)
 
 
 def busy_seconds(stat: str) -> dict[int, float]:
@@ -113,10 +120,13 @@ class OneCpu:
 
     def run(self) -> None:
         """Look again and again, until it cannot be done any more."""
+        looked = 0.0
         while True:
-            time.sleep(random.uniform(*_PAUSES))  # noqa: S311  keeps no secret
+            time.sleep(pause(looked))
+            began = time.thread_time()
             if not self.move():
                 return
+            looked = time.thread_time() - began
 
     def move(self) -> bool:
         """Go where the most room is, if that is clearly more than here. False when that cannot be done (any more)."""

@@ -14,6 +14,7 @@ from celery.signals import (
     worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_ready,
     worker_shutdown,
     worker_shutting_down,
 )
@@ -22,6 +23,7 @@ from gateway.aws.account import read_account
 from gateway.aws.identities import read_identities
 from gateway.broker import find_broker_url, make_app
 from gateway.dispatch import FEEDBACK, SEND, Dispatch
+from gateway.garbage import spare_what_is_loaded
 from gateway.guard import guard_warning
 from gateway.logs import get_logger
 from gateway.one_cpu import leave_one_cpu, stay_on_one_cpu
@@ -48,6 +50,8 @@ def make_worker_app(settings: Settings) -> Celery:
     worker_init.connect(lambda **_: stay_on_one_cpu(), weak=False)
     worker_process_init.connect(lambda **_: per_process.get(), weak=False)
     worker_process_init.connect(lambda **_: stay_on_one_cpu(), weak=False)
+    worker_process_init.connect(lambda **_: spare_what_is_loaded(), weak=False)
+    worker_ready.connect(lambda **_: spare_what_is_loaded(), weak=False)
     worker_process_shutdown.connect(lambda **_: per_process.close(), weak=False)
     worker_shutting_down.connect(lambda **_: per_process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: per_process.close(), weak=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from gateway.garbage import spare_what_is_loaded
 from gateway.one_cpu import stay_on_one_cpu
 
 _LOOK_EVERY = 0.1  # seconds; gunicorn gives a worker 30 to say that it lives, and clients have 5
@@ -36,6 +37,11 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has 
         """Called in the worker's own process, where it serves until it ends."""
         stay_on_one_cpu()
         super().init_process()
+
+    def run(self) -> None:
+        """Called when the application is loaded; returns when the worker is to end."""
+        spare_what_is_loaded()
+        super().run()
 
     def handle(self, conn: Any) -> Any:
         """Serve one request, in a thread of the pool."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from gateway.garbage import spare_what_is_loaded
 from gateway.guard import guard_warning
 from gateway.logs import get_logger
 from gateway.setting_values import HostPort, Listener
@@ -254,6 +255,7 @@ async def _serve(front: Front) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, None)
     await front.start()
+    spare_what_is_loaded()
     if front.has_certificate:
         loop.add_signal_handler(signal.SIGHUP, front.look_at_certificates)
     await signals.get()

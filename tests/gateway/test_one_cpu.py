@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from gateway.one_cpu import OneCpu, busy_seconds, choose
+from gateway.one_cpu import OneCpu, busy_seconds, choose, pause
 from tests.support.affinity import CPUS, two_cpus
 
 STAT = """\
@@ -46,6 +46,13 @@ def test_it_moves_where_clearly_more_room_is(others, current, drawn_from):
     chosen = choose(others, current, draw=lambda among: asked.append(list(among)) or among[0])
     assert asked == ([] if drawn_from is None else [drawn_from])
     assert chosen == (current if drawn_from is None else drawn_from[0])
+
+
+@pytest.mark.parametrize(
+    ("looked", "drawn", "seconds"), [(0.0, 0.07, 0.07), (0.0001, 0.12, 0.12), (0.002, 0.12, 0.4), (0.05, 0.05, 10.0)]
+)
+def test_looking_takes_next_to_nothing_of_a_cpu(looked, drawn, seconds):
+    assert pause(looked, draw=lambda _least, _most: drawn) == pytest.approx(seconds)
 
 
 class Machine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 
@@ -11,6 +12,7 @@ from gateway.settings import Settings
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
 from tests.support.affinity import stays_on_one_cpu, two_cpus
+from tests.support.garbage import Frozen
 from tests.support.mail import accept, rows
 from tests.support.redis import Redis
 from tests.support.sandbox import Sandbox
@@ -96,6 +98,14 @@ def test_each_process_of_a_worker_stays_on_one_cpu_with_all_its_threads(tmp_path
         until(lambda: all(map(stays_on_one_cpu, pids)), what="each is on one CPU")
 
 
+@pytest.mark.usefixtures("accepted")
+@POOLS
+def test_each_process_of_a_worker_leaves_out_of_collections_what_it_has_loaded(tmp_path, fresh, redis, pool):
+    frozen = Frozen(tmp_path)
+    with Worker(tmp_path, fresh, *pool, SESGATE_BROKER_URL=redis.url, **frozen.environ) as worker:
+        until(lambda: {worker.pid, *(child.pid for child in worker.children)} <= frozen.pids(), what="each is up")
+
+
 def test_a_child_that_is_killed_again_and_again_stalls_nothing_and_doubles_nothing(tmp_path, accepted, fresh, redis):
     fresh.set_account(max_send_rate=40)
     fresh.set_faults(latency_ms=30)
@@ -177,6 +187,21 @@ def test_a_worker_that_never_saw_its_broker_sends(tmp_path, accepted, fresh):
     with Worker(tmp_path, fresh, "-P", "threads", "-c", "2", SESGATE_BROKER_URL=broker) as worker:
         all_sent(accepted, 20, worker)
     assert copies(fresh) == Counter(addresses)
+
+
+def test_a_worker_takes_no_task_before_it_can_begin_it(tmp_path, accepted, fresh, redis):
+    """What it had taken would wait for it, while another worker may be free."""
+    fresh.set_faults(latency_ms=200)
+    settings = {"SESGATE_WORKER_THREADS": "1", "SESGATE_DISPATCH_TIMEOUT": "30s", "SESGATE_BROKER_URL": redis.url}
+    flood(accepted, 4)
+    with Worker(tmp_path, fresh, "-P", "threads", "-c", "1", **settings) as worker:
+        all_sent(accepted, 4, worker)
+        seen = until(lambda: found if (found := _of_tasks(worker.log)).count("succeeded") == 4 else None)
+    assert seen == ["received", "succeeded"] * 4
+
+
+def _of_tasks(log):
+    return re.findall(r"Task sesgate\.send\[[^]]*\] (received|succeeded)", log)
 
 
 def test_a_second_worker_takes_over_from_a_killed_one(tmp_path, accepted, fresh, redis):

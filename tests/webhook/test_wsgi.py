@@ -21,6 +21,7 @@ from gateway.store.errors import StoreError
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
 from tests.support.affinity import CPUS, cpus_of, stays_on_one_cpu, two_cpus
+from tests.support.garbage import Frozen
 from tests.support.payloads import ses
 from tests.support.sandbox import free_port
 from tests.support.sns import Signer
@@ -121,6 +122,13 @@ def test_the_process_that_serves_stays_on_one_cpu_and_the_one_that_would_start_a
         (serving,) = psutil.Process(pid).children()
         until(lambda: stays_on_one_cpu(serving.pid), what="it is on one CPU")
         assert cpus_of(pid) == {CPUS}
+
+
+def test_the_process_that_serves_leaves_out_of_collections_what_it_has_loaded(installation):
+    frozen = Frozen(installation)
+    with running_as("webhook.wsgi:app", environment(installation) | frozen.environ, installation) as (_, pid):
+        (serving,) = psutil.Process(pid).children()
+        assert frozen.pids() == {serving.pid}
 
 
 def first_line_for_endless_body(port: int) -> bytes:
