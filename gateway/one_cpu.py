@@ -33,6 +33,8 @@ _COST = 0.005
 """The part of a CPU that looking may take: where there are many CPUs, the kernel has much to tell."""
 _CLEARLY = 0.3
 """How much more of another CPU must be free: a move costs little, and what others do changes all the time."""
+_RESTING = 0.05
+"""Who takes less of a CPU has no need to move: it would only end up where all go that rest while one works."""
 _IDLE, _IO_WAIT = 3, 4  # columns of /proc/stat (proc_stat(5))
 
 
@@ -107,11 +109,13 @@ class OneCpu:
         allowed: Iterable[int],
         *,
         busy: Callable[[], Mapping[int, float]] = _busy_now,
+        own: Callable[[], float] = time.process_time,
         pin: Callable[[Collection[int]], None] = _pin,
     ) -> None:
-        """`busy`: how many seconds each CPU has worked, up to now."""
+        """`busy`: how many seconds each CPU has worked, up to now, and `own`: of them for this process."""
         self._allowed = frozenset(allowed)
         self._busy = busy
+        self._own = own
         self._pin = pin
         self._lock = threading.Lock()
         self._left = False
@@ -133,14 +137,18 @@ class OneCpu:
         with self._lock:
             try:
                 if not self._left:
-                    cpu = choose(self._taken_by_others(), self._current)
-                    if cpu != self._current:
-                        self._pin({cpu})
-                        self._current = cpu
+                    own, others = self._taken()
+                    if self._current is None or own > _RESTING:
+                        self._go_to(choose(others, self._current))
             except (OSError, ValueError) as error:
                 log.info("cpu.left_to_the_kernel", reason=str(error) or type(error).__name__)
                 self._leave()
             return not self._left
+
+    def _go_to(self, cpu: int) -> None:
+        if cpu != self._current:
+            self._pin({cpu})
+            self._current = cpu
 
     def leave(self) -> None:
         """Have all CPUs again, for good."""
@@ -153,17 +161,18 @@ class OneCpu:
             with suppress(OSError):
                 self._pin(self._allowed)
 
-    def _taken_by_others(self) -> dict[int, float]:
-        """The share of each CPU since the last look; nothing is known at the first."""
-        now, own = time.monotonic(), time.process_time()
+    def _taken(self) -> tuple[float, dict[int, float]]:
+        """What this process and what others took since the last look, the latter of each CPU; at the first, nothing."""
+        now, own = time.monotonic(), self._own()
         busy = {cpu: seconds for cpu, seconds in self._busy().items() if cpu in self._allowed}
         if not self._allowed <= busy.keys():  # in a container it may have other numbers for them
             raise ValueError("the system does not tell of each CPU that this process may use")
         last, self._last = self._last, (now, own, busy)
         if last is None:
-            return dict.fromkeys(busy, 0.0)
+            return 0.0, dict.fromkeys(busy, 0.0)
         elapsed = max(now - last[0], 1e-3)
         shares = {cpu: (seconds - last[2].get(cpu, seconds)) / elapsed for cpu, seconds in busy.items()}
+        own_share = (own - last[1]) / elapsed
         if self._current in shares:
-            shares[self._current] = max(0.0, shares[self._current] - (own - last[1]) / elapsed)
-        return shares
+            shares[self._current] = max(0.0, shares[self._current] - own_share)
+        return own_share, shares

@@ -60,6 +60,7 @@ class Machine:
 
     def __init__(self, *cpus):
         self.busy = dict.fromkeys(cpus, 0.0)
+        self.own = 0.0
         self.pinned = []
         self.error = None
 
@@ -69,7 +70,12 @@ class Machine:
         self.pinned += cpus
 
     def process(self, *allowed):
-        return OneCpu(allowed, busy=lambda: dict(self.busy), pin=self.pin)
+        return OneCpu(allowed, busy=lambda: dict(self.busy), own=lambda: self.own, pin=self.pin)
+
+    def work(self, cpu):
+        """Of the process, on this CPU: far more than the time that goes by in a test."""
+        self.busy[cpu] += 1e6
+        self.own += 1e6
 
 
 def test_a_busy_cpu_is_left_for_one_with_room():
@@ -79,9 +85,21 @@ def test_a_busy_cpu_is_left_for_one_with_room():
     (first,) = machine.pinned
     assert process.move()
     assert machine.pinned == [first]
-    machine.busy[first] += 1e6  # far more than this process has worked
+    machine.work(first)
+    machine.busy[first] += 1e6
     assert process.move()
     assert machine.pinned == [first, 1 - first]
+
+
+def test_a_process_that_rests_stays_where_it_is():
+    """Else all that rest would meet where there is room, and begin there together."""
+    machine = Machine(0, 1)
+    process = machine.process(0, 1)
+    process.move()
+    (first,) = machine.pinned
+    machine.busy[first] += 1e6
+    assert process.move()
+    assert machine.pinned == [first]
 
 
 def test_what_is_not_allowed_is_no_choice():
@@ -89,7 +107,7 @@ def test_what_is_not_allowed_is_no_choice():
     process = machine.process(1)
     for cpu in (1, 1, 0):
         assert process.move()
-        machine.busy[cpu] += 1e6
+        machine.work(cpu)
     assert machine.pinned == [1]
 
 
@@ -98,10 +116,7 @@ def test_what_this_process_does_itself_is_no_reason_to_move():
     process = machine.process(0, 1)
     process.move()
     (first,) = machine.pinned
-    own = sum(os.times()[:2])
-    while (worked := sum(os.times()[:2]) - own) < 0.1:
-        pass
-    machine.busy[first] += worked
+    machine.work(first)
     assert process.move()
     assert machine.pinned == [first]
 
