@@ -12,13 +12,14 @@ from pathlib import Path
 
 from benchmarks.filling import fill_suppressions
 from benchmarks.frame import SkippedError, Stand
-from benchmarks.programs import own_environment, run, running
+from benchmarks.programs import run, running
 from gateway.preflight import as_fact
 from gateway.sandbox import names
 from gateway.sandbox.environment import child_environment
 from gateway.settings import Settings
 from gateway.store.control import IDENTITIES
 from gateway.store.stores import Stores, open_stores
+from tests.support.environment import own_environment
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
 

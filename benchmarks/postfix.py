@@ -17,8 +17,9 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.frame import Shot, SkippedError, UnsoundError
-from benchmarks.programs import own_environment, run
+from benchmarks.programs import run
 from benchmarks.slow_sync import require_loaded
+from tests.support.environment import own_environment
 from tests.support.ports import free_port
 from tests.support.waiting import until
 

@@ -57,11 +57,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def own_environment() -> dict[str, str]:
-    """This process's environment without what would set up the gateway or reach a real AWS."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("SESGATE_", "AWS_"))}
-
-
 def run(argv: Sequence[str], environ: Mapping[str, str], *, seconds: float = 120) -> str:
     """What a program printed that ended well; UnsoundError with its last words otherwise."""
     done = subprocess.run(

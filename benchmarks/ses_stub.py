@@ -20,7 +20,8 @@ from typing import Any
 import click
 import uvloop
 
-from benchmarks.programs import own_environment, running
+from benchmarks.programs import running
+from tests.support.environment import own_environment
 from tests.support.ports import free_port
 
 _SEND = b"POST /v2/email/outbound-emails"

@@ -30,6 +30,7 @@ from gateway.store.schema import migrate
 from gateway.store.sql import Sql
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.stores import Stores, open_stores
+from tests.support.environment import own_environment
 from tests.support.postgres import Postgres, running_postgres
 
 CREDENTIAL = "shop"
@@ -170,7 +171,7 @@ def _command(place: Place, *arguments: str) -> tuple[dict[str, int], int]:
     """What it printed, and the most memory it had, in bytes."""
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "gateway.cli", *arguments]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("SESGATE_")}
+        environ = own_environment()
         process = subprocess.Popen(command, stdout=output, env=environ | place.environ, cwd=_ROOT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

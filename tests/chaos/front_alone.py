@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import psutil
 from gateway.sandbox import names
 from tests.chaos.book import Book
 from tests.support.by_hand import ROOT, SESGATE
+from tests.support.environment import own_environment
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -65,7 +65,7 @@ class FrontAlone:
 
     @property
     def environ(self) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("SESGATE_", "AWS_"))}
+        own = own_environment()
         return own | self._settings
 
     def command(self, *arguments: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import trustme
 from gateway.addresses import parse_mailbox
 from gateway.store.stores import Stores
 from gateway.suppression_policy import Reason
+from tests.support.environment import own_environment
 from tests.support.mail import rows
 from tests.support.ports import free_port
 from tests.support.stores import sqlite_stores
@@ -197,7 +197,7 @@ class Front:
             blob.write_to_path(self.directory / "cert.pem", append=True)
 
     def _environ(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SESGATE_")}
+        inherited = own_environment()
         return inherited | {
             "SESGATE_DATA_DIR": str(self.directory),
             "SESGATE_LISTENERS": (

@@ -23,6 +23,7 @@ import redis
 
 from deploy.compose.make_secrets import make_secrets, write_secrets
 from deploy.compose_check.composefile import Service, read_compose
+from tests.support.environment import own_environment
 from tests.support.sandbox import free_port
 from tests.support.waiting import until
 
@@ -47,7 +48,7 @@ class Stack:
 
     def environ(self, service: Service) -> dict[str, str]:
         """That of the file and of the image, and an AWS where nobody listens."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SESGATE_", "AWS_"))}
+        inherited = own_environment()
         return {
             **inherited,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

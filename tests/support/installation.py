@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import smtplib
 import subprocess
@@ -19,6 +18,7 @@ import psutil
 from gateway.settings import Settings
 from gateway.store.messages import MessageDetail
 from gateway.store.stores import Stores, open_stores
+from tests.support.environment import own_environment
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -46,7 +46,7 @@ class Installation:
         self.smtp_port, self.flower_port = free_port(), free_port()
         self.webhook_port, self.admin_port, self.sandbox_port = free_port(), free_port(), free_port()
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SESGATE_", "AWS_"))},
+            **own_environment(),
             "SESGATE_DATA_DIR": str(directory),
             "SESGATE_LISTENERS": f"127.0.0.1:{self.smtp_port}",
             "SESGATE_WEBHOOK_LISTEN": f"127.0.0.1:{self.webhook_port}",

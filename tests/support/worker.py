@@ -11,6 +11,7 @@ from typing import Self
 
 import psutil
 
+from tests.support.environment import own_environment
 from tests.support.sandbox import Sandbox
 
 _ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ class Worker:
     def __init__(self, directory: Path, sandbox: Sandbox, *options: str, name: str = "w1", **settings: str) -> None:
         self._argv = (sys.executable, "-m", "celery", "-A", "tasks", "worker", "-n", f"{name}@test", *options)
         self._log = directory / f"{name}.log"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SESGATE_", "AWS_"))}
+        kept = own_environment()
         self._environ = kept | {
             "AWS_ENDPOINT_URL": sandbox.endpoint,
             "AWS_ACCESS_KEY_ID": "test",

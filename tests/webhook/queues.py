@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 from gateway.setting_values import parse_queue_url
 from gateway.sns import Verifier
 from gateway.store.stores import Stores
+from tests.support.environment import own_environment
 from tests.support.sandbox import Sandbox
 from tests.support.sns import TOPIC_ARN, Signer
 from tests.support.stores import sqlite_stores
@@ -181,7 +181,7 @@ def start(
     sandbox: Sandbox, directory: Path, url: str, *program: str, topics: str = SIMULATED
 ) -> subprocess.Popen[bytes]:
     """The consumer, or another program in its environment."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SESGATE_")}
+    inherited = own_environment()
     simulated = {name: value for name, value in sandbox.environment().items() if name.startswith("AWS_")}
     ours = {
         "SESGATE_DATA_DIR": str(directory),

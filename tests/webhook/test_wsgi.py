@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from gateway.store.errors import StoreError
 from gateway.store.schema import migrate
 from gateway.store.stores import open_stores
 from tests.support.affinity import CPUS, cpus_of, stays_on_one_cpu, two_cpus
+from tests.support.environment import own_environment
 from tests.support.garbage import Frozen
 from tests.support.payloads import ses
 from tests.support.sandbox import free_port
@@ -37,7 +37,7 @@ SIGNER = Signer.make(
 
 
 def environment(directory: Path, **given: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
+    inherited = own_environment()
     return inherited | {
         "SESGATE_DATA_DIR": str(directory),
         "SESGATE_SNS_TOPIC_ARNS": SIMULATED,

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli.main import cli
+from tests.support.environment import own_environment
 from tests.support.stores import sqlite_stores
 
 
@@ -14,7 +15,7 @@ def sesgate(tmp_path, monkeypatch):
     """Runs `sesgate` in an empty directory, whose data directory is `var`."""
     monkeypatch.chdir(tmp_path)
     # A copy, because commands load `.env` into it.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
+    environ = own_environment()
     monkeypatch.setattr(os, "environ", environ)
 
     def run(*arguments, stdin=None, **environ):

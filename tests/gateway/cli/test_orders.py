@@ -15,6 +15,7 @@ from gateway.store.control import CIRCUIT, GUARD
 from gateway.store.operations import BATCH
 from gateway.store.queue import Queue
 from gateway.suppression_policy import Reason
+from tests.support.environment import own_environment
 from tests.support.mail import accept, begun, change, column, rows, status
 from tests.support.waiting import until
 
@@ -181,7 +182,7 @@ def test_bad_usage_is_told_in_one_sentence(sesgate, stores, arguments, code, sen
 
 
 def spawn(stores_directory, *arguments, **streams):
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
+    environ = own_environment()
     return subprocess.Popen(
         [sys.executable, "-m", "gateway.cli", "messages", *arguments],
         env={**environ, "SESGATE_DATA_DIR": str(stores_directory), "SESGATE_GATE_TIMEOUT": "60s", "TERM": "xterm"},

@@ -11,6 +11,7 @@ from gateway.aws.suppression_list import Pace
 from gateway.cli import account_list
 from gateway.subjects import parse_subject
 from gateway.suppression_policy import Reason
+from tests.support.environment import own_environment
 from tests.support.sandbox import Sandbox
 from tests.support.ses_list import aws_environment, emptied, on_list
 
@@ -164,7 +165,7 @@ def test_a_real_account_is_never_asked_to_lift_what_the_simulation_lifted(remove
 def test_a_terminal_is_asked(ses, sandbox, stores, tmp_path, answer, left):
     ses.put_suppressed_destination(EmailAddress="jane@example.com", Reason="BOUNCE")
     suppress(stores, "jane@example.com")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
+    environ = own_environment()
     terminal, inner = pty.openpty()
     try:
         child = subprocess.Popen(

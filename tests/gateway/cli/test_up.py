@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.environment import own_environment
 from tests.support.sandbox import free_port
 from tests.support.waiting import until
 
@@ -43,7 +43,7 @@ class Up:
 
 @pytest.fixture
 def environ(tmp_path):
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SESGATE_"))}
+    inherited = own_environment()
     addresses = {f"SESGATE_{name}": f"127.0.0.1:{free_port()}" for name in _SETTINGS}
     return {
         **inherited,

@@ -26,6 +26,7 @@ from tests.gateway.store.test_suppression_imports import (
     numbered,
     standing,
 )
+from tests.support.environment import own_environment
 from tests.support.mail import rows
 
 LISTED = [*numbered(8), entry("bob@example.com", Reason.COMPLAINT), entry("jane@example.com", scope="shop")]
@@ -35,7 +36,7 @@ PROGRAM = Path(__file__).with_name("killed_import.py")
 def interrupted(stores, postgres_url, tmp_path, *arguments):
     file = tmp_path / "list.csv"
     file.write_text(csv_header() + csv_text(LISTED), encoding="utf-8", newline="")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("SESGATE_")}
+    environ = own_environment()
     environ |= {"SESGATE_DATA_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     if postgres_url:
         environ["SESGATE_DATABASE_URL"] = postgres_url
