@@ -1,7 +1,7 @@
 """Scenario "flushall": the broker forgets everything, under load, and while half of all tasks are in it.
 
 There are never many: no more recipients are marked than the workers claim while a mark is young, in sixteen tasks or
-more, and each thread takes one task up and one ahead. So the second half has fewer threads than tasks.
+more, and each thread takes one of them. So the second half has fewer threads than tasks.
 """
 
 from __future__ import annotations
