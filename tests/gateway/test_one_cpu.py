@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from textwrap import dedent
 
 import pytest
@@ -53,6 +54,23 @@ def test_it_moves_where_clearly_more_room_is(others, current, drawn_from):
 )
 def test_looking_takes_next_to_nothing_of_a_cpu(looked, drawn, seconds):
     assert pause(looked, draw=lambda _least, _most: drawn) == pytest.approx(seconds)
+
+
+def test_the_dearer_a_look_is_the_longer_it_is_until_the_next(monkeypatch):
+    pauses = []
+
+    def busy():
+        if len(pauses) == 2:
+            raise OSError("the test is over")
+        began = time.thread_time()
+        while time.thread_time() - began < 0.01:
+            pass
+        return {0: 0.0, 1: 0.0}
+
+    monkeypatch.setattr("gateway.one_cpu.time.sleep", pauses.append)
+    OneCpu({0, 1}, busy=busy, pin=lambda _cpus: None).run()
+    assert pauses[0] < 1
+    assert pauses[1] >= 2
 
 
 class Machine:
