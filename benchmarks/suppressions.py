@@ -171,8 +171,7 @@ def _command(place: Place, *arguments: str) -> tuple[dict[str, int], int]:
     """What it printed, and the most memory it had, in bytes."""
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "gateway.cli", *arguments]
-        environ = own_environment()
-        process = subprocess.Popen(command, stdout=output, env=environ | place.environ, cwd=_ROOT)
+        process = subprocess.Popen(command, stdout=output, env=own_environment() | place.environ, cwd=_ROOT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

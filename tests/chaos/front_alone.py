@@ -65,8 +65,7 @@ class FrontAlone:
 
     @property
     def environ(self) -> dict[str, str]:
-        own = own_environment()
-        return own | self._settings
+        return own_environment() | self._settings
 
     def command(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -197,8 +197,7 @@ class Front:
             blob.write_to_path(self.directory / "cert.pem", append=True)
 
     def _environ(self) -> dict[str, str]:
-        inherited = own_environment()
-        return inherited | {
+        return own_environment() | {
             "SESGATE_DATA_DIR": str(self.directory),
             "SESGATE_LISTENERS": (
                 f"127.0.0.1:{self.plain_port} lan, 127.0.0.1:{self.tls_port} lan tls,"

@@ -48,9 +48,8 @@ class Stack:
 
     def environ(self, service: Service) -> dict[str, str]:
         """That of the file and of the image, and an AWS where nobody listens."""
-        inherited = own_environment()
         return {
-            **inherited,
+            **own_environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "SESGATE_DATA_DIR": str(self.directory),

@@ -23,8 +23,7 @@ class Worker:
     def __init__(self, directory: Path, sandbox: Sandbox, *options: str, name: str = "w1", **settings: str) -> None:
         self._argv = (sys.executable, "-m", "celery", "-A", "tasks", "worker", "-n", f"{name}@test", *options)
         self._log = directory / f"{name}.log"
-        kept = own_environment()
-        self._environ = kept | {
+        self._environ = own_environment() | {
             "AWS_ENDPOINT_URL": sandbox.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",

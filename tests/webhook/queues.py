@@ -181,7 +181,6 @@ def start(
     sandbox: Sandbox, directory: Path, url: str, *program: str, topics: str = SIMULATED
 ) -> subprocess.Popen[bytes]:
     """The consumer, or another program in its environment."""
-    inherited = own_environment()
     simulated = {name: value for name, value in sandbox.environment().items() if name.startswith("AWS_")}
     ours = {
         "SESGATE_DATA_DIR": str(directory),
@@ -190,7 +189,7 @@ def start(
     }
     return subprocess.Popen(
         [sys.executable, *(program or ("-m", "webhook.queue"))],
-        env={**inherited, **simulated, **ours},
+        env={**own_environment(), **simulated, **ours},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -37,8 +37,7 @@ SIGNER = Signer.make(
 
 
 def environment(directory: Path, **given: str) -> dict[str, str]:
-    inherited = own_environment()
-    return inherited | {
+    return own_environment() | {
         "SESGATE_DATA_DIR": str(directory),
         "SESGATE_SNS_TOPIC_ARNS": SIMULATED,
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
